@@ -1,0 +1,66 @@
+# `make` alone lists what there is. Everything runs in .venv, which is made when it is missing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# What the tests need of Debian; installed when missing and when we may.
+PACKAGES := iproute2 nftables
+CHART := charts/handfast
+CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv lint format packages test test-cluster cluster-up cluster-down cluster-load images chart-lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## the virtual environment, with all that development needs
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[operator,lab,dev]'
+	touch $@
+
+lint: $(STAMP) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## let ruff write what it would ask for
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+packages:
+	@missing=$$(for name in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$name 2>/dev/null | grep -q 'install ok installed' || echo $$name; done); \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" != 0 ]; then echo "these Debian packages are missing, and only root can install them:" $$missing >&2; exit 1; fi; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+
+test: $(STAMP) packages ## all tests but those on a real Kubernetes; seconds
+	$(BIN)/python -m pytest tests --ignore=tests/cluster
+
+test-cluster: $(STAMP) ## build and start a real Kubernetes, and test on it (root, Go; or HANDFAST_KUBECONFIG)
+	$(BIN)/python -m pytest tests/cluster --log-cli-level=INFO --log-cli-format='%(message)s'
+
+cluster-up: $(STAMP) ## start a Kubernetes that stays, and say where it is
+	@$(CLUSTER) up
+
+cluster-load: $(STAMP) ## build our images, import them there, install or upgrade the chart
+	@$(CLUSTER) load
+
+cluster-down: $(STAMP) ## end that Kubernetes; nothing of it stays but the cache
+	@$(CLUSTER) down
+
+images: $(STAMP) ## build our images into the cache
+	@$(CLUSTER) images
+
+chart-lint: $(STAMP) ## helm lint, and the chart rendered
+	@$(CLUSTER) helm lint --strict $(CHART)
+	@$(CLUSTER) helm template handfast $(CHART) --namespace handfast-system > /dev/null
+
+clean: ## what was made in this folder; the cache of built binaries stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build tests/cluster/.logs
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,241 @@
+"""What the operator remembers of the API server's objects: slotted, frozen, and no more than its parts read.
+
+Parsed once, where an object arrives. A cluster has tens of thousands of pods, so every field here costs memory.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from sys import intern
+from typing import Any, Final
+
+from handfast_sidecar.wellknown import IDENTITY_VOLUME, PROXY_CONTAINER
+
+Raw = Mapping[str, Any]
+Key = tuple[str, str]
+"""Namespace and name; the namespace of a cluster-scoped object is empty."""
+TERMINAL_PHASES: Final = frozenset({"Succeeded", "Failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod, and whether our sidecar is in its spec."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: int
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    """Only those of our own group."""
+    service_account: str
+    node: str
+    ips: tuple[str, ...]
+    phase: str
+    ready: bool
+    deleting: bool
+    host_network: bool
+    mirror: bool
+    """A static pod's mirror: admission never changes it."""
+    secret: str
+    """The name of its identity Secret, from the volume in its spec; empty when our sidecar is not in it."""
+    proxy_image: str
+    proxy_running: bool
+    owner: str
+    """Kind/name of its controller, such as ReplicaSet/orders-7d9f; empty when it has none."""
+
+    @property
+    def key(self) -> Key:
+        return (self.namespace, self.name)
+
+    @property
+    def meshed(self) -> bool:
+        """Read from the spec, for the life of the UID: a sidecar that is down is still a sidecar."""
+        return bool(self.secret)
+
+    @property
+    def terminal(self) -> bool:
+        """Its address may already belong to another pod."""
+        return self.phase in TERMINAL_PHASES
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    name: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service; only its TCP ports."""
+
+    namespace: str
+    name: str
+    resource_version: int
+    cluster_ips: tuple[str, ...]
+    """Empty for a headless one."""
+    ports: tuple[ServicePort, ...]
+
+    @property
+    def key(self) -> Key:
+        return (self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SliceEndpoint:
+    address: str
+    ready: bool
+    pod_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSlice:
+    """A slice of a Service's endpoints; ports are container ports, by the name of the Service's port."""
+
+    namespace: str
+    name: str
+    resource_version: int
+    service: str
+    ports: tuple[ServicePort, ...]
+    endpoints: tuple[SliceEndpoint, ...]
+
+    @property
+    def key(self) -> Key:
+        return (self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    name: str
+    resource_version: int
+    labels: Mapping[str, str]
+    terminating: bool
+
+    @property
+    def key(self) -> Key:
+        return ("", self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretMeta:
+    """A Secret without its data: the controller asks for metadata only."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: int
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    owner_uids: tuple[str, ...]
+    managers: tuple[str, ...]
+    """Field managers that own a part of its data: any but our own means that somebody else wrote it."""
+
+    @property
+    def key(self) -> Key:
+        return (self.namespace, self.name)
+
+
+def parse_pod(raw: Raw) -> Pod:
+    """A pod from the API server's JSON."""
+    meta, spec, status = raw["metadata"], raw["spec"], raw.get("status", {})
+    proxy = next((each for each in spec.get("initContainers", ()) if each["name"] == PROXY_CONTAINER), None)
+    volume: Raw = next((each for each in spec.get("volumes", ()) if each["name"] == IDENTITY_VOLUME), {})
+    meshed = proxy is not None and proxy.get("restartPolicy") == "Always"
+    annotations = meta.get("annotations", {})
+    states = {each["name"]: each.get("state", {}) for each in status.get("initContainerStatuses", ())}
+    owner = next((each for each in meta.get("ownerReferences", ()) if each.get("controller")), None)
+    return Pod(
+        namespace=intern(meta["namespace"]),
+        name=meta["name"],
+        uid=meta["uid"],
+        resource_version=int(meta["resourceVersion"]),
+        labels=_interned(meta.get("labels", {})),
+        annotations={key: value for key, value in annotations.items() if key.startswith("handfast.dev/")},
+        service_account=intern(spec.get("serviceAccountName") or "default"),
+        node=intern(spec.get("nodeName", "")),
+        ips=tuple(each["ip"] for each in status.get("podIPs", ()) if each.get("ip")),
+        phase=intern(status.get("phase", "Pending")),
+        ready=any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", ())),
+        deleting="deletionTimestamp" in meta,
+        host_network=bool(spec.get("hostNetwork")),
+        mirror="kubernetes.io/config.mirror" in annotations,
+        secret=volume.get("secret", {}).get("secretName", "") if meshed else "",
+        proxy_image=intern(proxy.get("image", "")) if proxy is not None and meshed else "",
+        proxy_running="running" in states.get(PROXY_CONTAINER, {}),
+        owner=f"{owner['kind']}/{owner['name']}" if owner else "",
+    )
+
+
+def parse_service(raw: Raw) -> Service:
+    """A Service from the API server's JSON."""
+    meta, spec = raw["metadata"], raw["spec"]
+    return Service(
+        namespace=intern(meta["namespace"]),
+        name=meta["name"],
+        resource_version=int(meta["resourceVersion"]),
+        cluster_ips=tuple(ip for ip in spec.get("clusterIPs", ()) if ip and ip != "None"),
+        ports=_tcp_ports(spec.get("ports") or ()),
+    )
+
+
+def parse_endpoint_slice(raw: Raw) -> EndpointSlice:
+    """An EndpointSlice (discovery.k8s.io/v1) from the API server's JSON."""
+    meta = raw["metadata"]
+    return EndpointSlice(
+        namespace=intern(meta["namespace"]),
+        name=meta["name"],
+        resource_version=int(meta["resourceVersion"]),
+        service=meta.get("labels", {}).get("kubernetes.io/service-name", ""),
+        ports=_tcp_ports(raw.get("ports") or ()),
+        endpoints=tuple(_slice_endpoint(each) for each in raw.get("endpoints") or () if each.get("addresses")),
+    )
+
+
+def parse_namespace(raw: Raw) -> Namespace:
+    """A namespace from the API server's JSON."""
+    meta = raw["metadata"]
+    return Namespace(
+        name=intern(meta["name"]),
+        resource_version=int(meta["resourceVersion"]),
+        labels=_interned(meta.get("labels", {})),
+        terminating=raw.get("status", {}).get("phase") == "Terminating",
+    )
+
+
+def parse_secret_meta(raw: Raw) -> SecretMeta:
+    """A Secret from its PartialObjectMetadata."""
+    meta = raw["metadata"]
+    managers = {
+        each.get("manager", "") for each in meta.get("managedFields", ()) if "f:data" in each.get("fieldsV1", {})
+    }
+    return SecretMeta(
+        namespace=intern(meta["namespace"]),
+        name=meta["name"],
+        uid=meta["uid"],
+        resource_version=int(meta["resourceVersion"]),
+        labels=_interned(meta.get("labels", {})),
+        annotations=meta.get("annotations", {}),
+        owner_uids=tuple(each["uid"] for each in meta.get("ownerReferences", ())),
+        managers=tuple(sorted(managers)),
+    )
+
+
+def _tcp_ports(raw: Any) -> tuple[ServicePort, ...]:
+    return tuple(
+        ServicePort(intern(each.get("name") or ""), each["port"])
+        for each in raw
+        if each.get("protocol", "TCP") == "TCP" and each.get("port")
+    )
+
+
+def _slice_endpoint(raw: Raw) -> SliceEndpoint:
+    target = raw.get("targetRef") or {}
+    ready = (raw.get("conditions") or {}).get("ready")
+    return SliceEndpoint(
+        address=raw["addresses"][0],
+        ready=ready is None or bool(ready),
+        pod_uid=target.get("uid", "") if target.get("kind") == "Pod" else "",
+    )
+
+
+def _interned(labels: Mapping[str, str]) -> Mapping[str, str]:
+    return {intern(key): intern(value) for key, value in labels.items()}

@@ -1,0 +1,1 @@
+"""Which policy holds for which pod: precedence, inheritance, conflicts. Pure."""

@@ -1,0 +1,1 @@
+"""Our custom resources as frozen dataclasses, parsed where they arrive."""

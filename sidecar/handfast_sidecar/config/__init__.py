@@ -1,0 +1,1 @@
+"""What the operator tells a sidecar before the first packet: config.json and the probes."""

@@ -1,0 +1,226 @@
+"""Messages of the directory protocol to lines and back; the form is documented in docs/protocol.md."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar, assert_never
+
+from handfast_sidecar.directory.messages import (
+    MAX_LINE,
+    AddressAnswer,
+    AddressUpdate,
+    Alive,
+    Edge,
+    Endpoint,
+    FromDirectory,
+    FromSidecar,
+    Goodbye,
+    Hello,
+    NobodyAddress,
+    PodAddress,
+    PolicyUpdate,
+    Report,
+    ServiceAddress,
+    Transport,
+    Unwatch,
+    Watch,
+    Welcome,
+)
+from handfast_sidecar.errors import BadInput, BadMessage
+from handfast_sidecar.identity.spiffe import SpiffeId
+from handfast_sidecar.policy.effective import EffectivePolicy
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+def encode(message: FromSidecar | FromDirectory) -> bytes:
+    """One line, with its newline."""
+    return json.dumps(_to_json(message), separators=(",", ":")).encode() + b"\n"
+
+
+def decode_from_sidecar(line: bytes) -> FromSidecar | None:
+    """What a sidecar said; None for a type this version does not know. Raises BadMessage."""
+    return _decode(line, _FROM_SIDECAR)
+
+
+def decode_from_directory(line: bytes) -> FromDirectory | None:
+    """What the directory said; None for a type this version does not know. Raises BadMessage."""
+    return _decode(line, _FROM_DIRECTORY)
+
+
+def _decode(line: bytes, readers: Mapping[str, Callable[[Json], T]]) -> T | None:
+    if len(line) > MAX_LINE:
+        raise BadMessage(f"a line of {len(line)} bytes, at most {MAX_LINE} are allowed")
+    try:
+        document = json.loads(line)
+        reader = readers.get(document["type"])
+        return reader(document) if reader is not None else None
+    except (BadInput, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadMessage(f"not a line of this protocol: {error!r} in {line[:120]!r}") from error
+
+
+def _to_json(message: FromSidecar | FromDirectory) -> Json:
+    match message:
+        case Hello():
+            return {"type": "hello", "protocol": message.protocol, "version": message.version}
+        case Watch():
+            return {"type": "watch", "address": message.address}
+        case Unwatch():
+            return {"type": "unwatch", "address": message.address}
+        case Report():
+            return {
+                "type": "report",
+                "serial": message.serial,
+                "notAfter": message.not_after,
+                "bundle": message.bundle,
+                "revision": message.revision,
+                "edges": [_edge_to_json(edge) for edge in message.edges],
+            }
+        case Welcome():
+            return {
+                "type": "welcome",
+                "protocol": message.protocol,
+                "version": message.version,
+                "clusterRanges": list(message.cluster_ranges),
+            }
+        case PolicyUpdate():
+            return {"type": "policy", "revision": message.revision, "policy": message.policy.to_json()}
+        case AddressUpdate():
+            return {"type": "address", **_answer_to_json(message.answer)}
+        case Alive():
+            return {"type": "alive"}
+        case Goodbye():
+            return {"type": "goodbye", "reason": message.reason}
+        case _:
+            assert_never(message)
+
+
+def _answer_to_json(answer: AddressAnswer) -> Json:
+    match answer:
+        case PodAddress():
+            document: Json = {
+                "address": answer.address,
+                "kind": "pod",
+                "name": answer.name,
+                "uid": answer.uid,
+                "transport": answer.transport.value,
+            }
+            if answer.identity is not None:
+                document["identity"] = str(answer.identity)
+            if answer.exceptions:
+                document["exceptions"] = {
+                    str(port): transport.value for port, transport in sorted(answer.exceptions.items())
+                }
+            return document
+        case ServiceAddress():
+            ports = {
+                str(port): [_endpoint_to_json(each) for each in ends] for port, ends in sorted(answer.ports.items())
+            }
+            return {"address": answer.address, "kind": "service", "name": answer.name, "ports": ports}
+        case NobodyAddress():
+            return {"address": answer.address, "kind": "nobody"}
+        case _:
+            assert_never(answer)
+
+
+def _endpoint_to_json(endpoint: Endpoint) -> Json:
+    document: Json = {"address": endpoint.address, "port": endpoint.port, "transport": endpoint.transport.value}
+    if endpoint.identity is not None:
+        document["identity"] = str(endpoint.identity)
+    if endpoint.uid:
+        document["uid"] = endpoint.uid
+    return document
+
+
+def _edge_to_json(edge: Edge) -> Json:
+    return {
+        "direction": edge.direction,
+        "peer": edge.peer,
+        "port": edge.port,
+        "encrypted": edge.encrypted,
+        "connections": edge.connections,
+        "bytesIn": edge.bytes_in,
+        "bytesOut": edge.bytes_out,
+        "refused": dict(edge.refused),
+    }
+
+
+def _answer(document: Json) -> AddressAnswer:
+    address = str(document["address"])
+    match document["kind"]:
+        case "pod":
+            exceptions = document.get("exceptions", {})
+            return PodAddress(
+                address=address,
+                name=document["name"],
+                uid=document["uid"],
+                transport=Transport(document["transport"]),
+                identity=_identity(document),
+                exceptions={int(port): Transport(transport) for port, transport in exceptions.items()},
+            )
+        case "service":
+            ports = {int(port): tuple(_endpoint(each) for each in ends) for port, ends in document["ports"].items()}
+            return ServiceAddress(address, document["name"], ports)
+        case "nobody":
+            return NobodyAddress(address)
+        case kind:
+            raise BadMessage(f"an address of unknown kind {kind!r}")
+
+
+def _endpoint(document: Json) -> Endpoint:
+    return Endpoint(
+        address=document["address"],
+        port=int(document["port"]),
+        transport=Transport(document["transport"]),
+        identity=_identity(document),
+        uid=document.get("uid", ""),
+    )
+
+
+def _identity(document: Json) -> SpiffeId | None:
+    """An endpoint without an expected identity would be a tunnel to anybody, so it is no message of ours."""
+    if "identity" in document:
+        return SpiffeId.parse(document["identity"])
+    if document["transport"] == Transport.TUNNEL:
+        raise BadMessage(f"the meshed endpoint {document['address']} has no identity")
+    return None
+
+
+def _edge(document: Json) -> Edge:
+    return Edge(
+        direction=str(document["direction"]),
+        peer=str(document["peer"]),
+        port=int(document["port"]),
+        encrypted=bool(document["encrypted"]),
+        connections=int(document["connections"]),
+        bytes_in=int(document["bytesIn"]),
+        bytes_out=int(document["bytesOut"]),
+        refused={str(reason): int(count) for reason, count in document.get("refused", {}).items()},
+    )
+
+
+def _report(document: Json) -> Report:
+    return Report(
+        serial=str(document["serial"]),
+        not_after=str(document["notAfter"]),
+        bundle=str(document["bundle"]),
+        revision=int(document["revision"]),
+        edges=tuple(_edge(each) for each in document.get("edges", ())),
+    )
+
+
+_FROM_SIDECAR: Final[Mapping[str, Callable[[Json], FromSidecar]]] = {
+    "hello": lambda document: Hello(str(document["version"]), int(document["protocol"])),
+    "watch": lambda document: Watch(str(document["address"])),
+    "unwatch": lambda document: Unwatch(str(document["address"])),
+    "report": _report,
+}
+_FROM_DIRECTORY: Final[Mapping[str, Callable[[Json], FromDirectory]]] = {
+    "welcome": lambda document: Welcome(
+        str(document["version"]), tuple(document.get("clusterRanges", ())), int(document["protocol"])
+    ),
+    "policy": lambda document: PolicyUpdate(int(document["revision"]), EffectivePolicy.from_json(document["policy"])),
+    "address": lambda document: AddressUpdate(_answer(document)),
+    "alive": lambda _document: Alive(),
+    "goodbye": lambda document: Goodbye(str(document["reason"])),
+}

@@ -1,0 +1,52 @@
+"""The sidecar's errors, each with what the reader should do.
+
+HandfastError
+ +- BadInput            what was given does not have the documented form: fix the named field
+ |   +- BadSpiffeId     an identity outside the SPIFFE ID grammar
+ |   +- BadConfig       config.json or the environment of the container: the operator wrote it, so report it
+ |   +- BadMessage      a line of the directory protocol: the other side is of an unknown version, or not ours
+ |   +- BadFrame        a yamux frame or a PROXY header: the tunnel ends, nothing else
+ +- BadCertificate      a leaf, key or bundle that must not be used; `reason` is the metric's label
+ +- HandshakeFailed     no tunnel: `reason` is the metric's label, the message says what to check
+ +- StreamRefused       the peer answered, and said no: `reason` is a `tunnel.reasons.Reason`
+"""
+
+
+class HandfastError(Exception):
+    """Any failure that this project names itself."""
+
+
+class BadInput(HandfastError):
+    """A value at a border does not have the documented form."""
+
+
+class BadSpiffeId(BadInput):
+    """A string that is no SPIFFE ID (SPIFFE-ID, section 2)."""
+
+
+class BadConfig(BadInput):
+    """config.json, or the environment the container was started with."""
+
+
+class BadMessage(BadInput):
+    """A line of the directory protocol that cannot be understood."""
+
+
+class BadFrame(BadInput):
+    """Bytes on a tunnel that are no yamux frame or no PROXY protocol header."""
+
+
+class BadCertificate(HandfastError):
+    """A certificate, key or bundle that must not be used; `reason` is a stable word for metrics."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class HandshakeFailed(HandfastError):
+    """A TLS handshake that did not end in a tunnel; `reason` is a stable word for metrics."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

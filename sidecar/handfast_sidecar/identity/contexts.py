@@ -1,0 +1,204 @@
+"""TLS contexts of tunnels and of the directory's stream: one profile, built from one version of the identity.
+
+The one rule: a context is built once and never changed; new certificates or roots make new contexts, because
+`load_verify_locations` and its kind only ever add roots. TLS 1.3 alone, strict X.509, no tickets and no sessions: a
+resumed session would outlive the certificate it was opened with.
+"""
+
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from OpenSSL import SSL, crypto
+
+from handfast_sidecar.errors import BadCertificate, HandshakeFailed
+from handfast_sidecar.identity.leaf import Leaf, read_peer
+from handfast_sidecar.identity.material import MAX_CHAIN, Material
+from handfast_sidecar.wellknown import ALPN_DIRECTORY, ALPN_TUNNEL
+
+_ALPN: Final = ALPN_TUNNEL.encode()
+_VERIFY_DEPTH: Final = MAX_CHAIN - 1
+"""Intermediates between leaf and root; a chain of MAX_CHAIN certificates has one leaf."""
+_REASONS: Final = {
+    10: "expired",  # CERT_HAS_EXPIRED
+    9: "not_yet_valid",  # CERT_NOT_YET_VALID
+    2: "untrusted",  # UNABLE_TO_GET_ISSUER_CERT
+    18: "untrusted",  # DEPTH_ZERO_SELF_SIGNED_CERT
+    19: "untrusted",  # SELF_SIGNED_CERT_IN_CHAIN
+    20: "untrusted",  # UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+    21: "untrusted",  # UNABLE_TO_VERIFY_LEAF_SIGNATURE
+    27: "untrusted",  # CERT_UNTRUSTED
+    22: "chain_too_long",  # CERT_CHAIN_TOO_LONG
+    25: "path_length",  # PATH_LENGTH_EXCEEDED
+    7: "bad_signature",  # CERT_SIGNATURE_FAILURE
+    26: "wrong_purpose",  # INVALID_PURPOSE
+    32: "invalid_ca",  # KEYUSAGE_NO_CERTSIGN
+    79: "invalid_ca",  # INVALID_CA
+    89: "invalid_ca",  # CA_BCONS_NOT_CRITICAL
+    92: "invalid_ca",  # CA_CERT_MISSING_KEY_USAGE
+    34: "critical_extension",  # UNHANDLED_CRITICAL_EXTENSION
+    47: "name_constraints",  # PERMITTED_VIOLATION
+    48: "name_constraints",  # EXCLUDED_VIOLATION
+    85: "no_key_identifier",  # MISSING_AUTHORITY_KEY_IDENTIFIER
+    86: "no_key_identifier",  # MISSING_SUBJECT_KEY_IDENTIFIER
+}
+"""The X509_V_ERR_ numbers of openssl/x509_vfy.h, which are part of OpenSSL's ABI."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsContexts:
+    """Both roles of one identity."""
+
+    client: SSL.Context
+    server: SSL.Context
+
+
+def build_contexts(material: Material) -> TlsContexts:
+    """Contexts that present the material's leaf and trust its bundle alone.
+
+    Raises BadCertificate for what OpenSSL does not take, such as a key that is too short for its security level.
+    """
+    try:
+        client = _profile(SSL.TLS_CLIENT_METHOD, material)
+        client.set_alpn_protos([_ALPN])
+        server = _profile(SSL.TLS_SERVER_METHOD, material)
+        server.set_alpn_select_callback(_select_protocol)
+    except (SSL.Error, crypto.Error) as error:
+        raise BadCertificate("unusable", f"OpenSSL does not take this certificate, key or bundle: {error}") from error
+    return TlsContexts(client, server)
+
+
+def verify_failure(connection: SSL.Connection) -> str | None:
+    """Why our side refused the peer's chain in a failed handshake: a stable word, or None when it did not."""
+    recorded = connection.get_app_data()
+    return recorded if isinstance(recorded, str) else None
+
+
+def verified_chain(connection: SSL.Connection) -> tuple[x509.Certificate, ...]:
+    """The peer's chain as it was verified: leaf first, root of our bundle last; empty before the handshake."""
+    return tuple(connection.get_verified_chain(as_cryptography=True) or ())
+
+
+def _profile(method: int, material: Material) -> SSL.Context:
+    context = SSL.Context(method)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_max_proto_version(SSL.TLS1_3_VERSION)
+    # Under TLS 1.3 NO_TICKET alone still sends tickets that name a cached session: without a cache they name nothing.
+    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.use_certificate(material.chain[0])
+    for certificate in material.chain[1:]:
+        context.add_extra_chain_cert(certificate)
+    context.use_privatekey(material.key)
+    context.check_privatekey()
+    store = context.get_cert_store()
+    assert store is not None  # noqa: S101 - a new context always has one
+    for certificate in material.bundle.certificates:
+        store.add_cert(crypto.X509.from_cryptography(certificate))
+    store.set_flags(crypto.X509StoreFlags.X509_STRICT)
+    context.set_verify_depth(_VERIFY_DEPTH)
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _judge)
+    return context
+
+
+def _judge(connection: SSL.Connection, _certificate: crypto.X509, error: int, _depth: int, ok: int) -> bool:
+    """Keep OpenSSL's verdict and the first thing that was wrong, in the connection's application data.
+
+    A peer that offers no ALPN at all is refused here: OpenSSL then never asks `_select_protocol`, and would go on.
+    """
+    reason: str | None = None
+    if not ok:
+        reason = _REASONS.get(error) or f"other:{error}"
+    elif connection.get_alpn_proto_negotiated() != _ALPN:
+        reason = "wrong_alpn"
+    if reason is None:
+        return True
+    if connection.get_app_data() is None:
+        connection.set_app_data(reason)
+    return False
+
+
+def _select_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    """Our protocol, or the fatal alert no_application_protocol (RFC 7301 3.2), which pyOpenSSL sends on an exception.
+
+    Its NO_OVERLAPPING_PROTOCOLS would let the handshake go on without a protocol. The exception surfaces from
+    `do_handshake` of this connection.
+    """
+    if _ALPN in offered:
+        return _ALPN
+    raise HandshakeFailed("wrong_alpn", f"the peer offered the protocols {offered!r}, expected {ALPN_TUNNEL!r}")
+
+
+# --- the directory's stream: the same profile in the standard library's TLS, which asyncio streams need
+
+
+def directory_client_context(material: Material) -> ssl.SSLContext:
+    """A sidecar's side. It is made from the material in memory: kubelet removes the files of an older version."""
+    context = _directory_profile(ssl.PROTOCOL_TLS_CLIENT)
+    chain = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in material.chain)
+    key = material.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    roots = b"".join(certificate.public_bytes(Encoding.DER) for certificate in material.bundle.certificates)
+    context.load_verify_locations(cadata=roots)
+    with ExitStack() as stack:
+        context.load_cert_chain(stack.enter_context(_in_memory(chain)), stack.enter_context(_in_memory(key)))
+    return context
+
+
+def directory_server_context(certificate_file: Path, key_file: Path, bundle_file: Path) -> ssl.SSLContext:
+    """The directory's side, from its files; raises BadCertificate when they cannot be used."""
+    context = _directory_profile(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = 0
+    try:
+        context.load_cert_chain(certificate_file, key_file)
+        context.load_verify_locations(cafile=bundle_file)
+    except (OSError, ssl.SSLError) as error:
+        raise BadCertificate(
+            "bad_serving_files", f"{certificate_file}, {key_file} and {bundle_file} cannot be served with: {error}"
+        ) from error
+    return context
+
+
+def check_directory_peer(connection: ssl.SSLObject, trust_domain: str) -> Leaf:
+    """Who is at the other end of a directory stream; raises HandshakeFailed.
+
+    Python lets a handshake go on without a protocol in common, so that is refused here.
+    """
+    if connection.selected_alpn_protocol() != ALPN_DIRECTORY:
+        raise HandshakeFailed("wrong_alpn", f"the peer does not speak {ALPN_DIRECTORY!r}: is it Handfast's directory?")
+    der = connection.getpeercert(binary_form=True)
+    if der is None:
+        raise HandshakeFailed("no_certificate", "the peer sent no certificate")
+    try:
+        return read_peer(x509.load_der_x509_certificate(der), trust_domain)
+    except BadCertificate as error:
+        raise HandshakeFailed(error.reason, str(error)) from error
+    except (ValueError, x509.InvalidVersion) as error:
+        raise HandshakeFailed("malformed", f"the peer's certificate cannot be parsed: {error}") from error
+
+
+def _directory_profile(protocol: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols([ALPN_DIRECTORY])
+    return context
+
+
+@contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    """A path to bytes that never reach a file system: `ssl` reads certificates and keys from paths alone."""
+    descriptor = os.memfd_create("handfast", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)

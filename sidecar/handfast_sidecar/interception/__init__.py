@@ -1,0 +1,1 @@
+"""How the pod's traffic reaches the proxy: nftables rules, written once by the init container."""

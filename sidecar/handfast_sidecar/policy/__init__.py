@@ -1,0 +1,1 @@
+"""What a pod accepts: a compiled policy, and verdicts over it. Pure."""

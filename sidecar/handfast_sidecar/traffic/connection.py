@@ -1,0 +1,40 @@
+"""One application connection, as it is told at its end: a fact for the log, the metrics and the evidence."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from handfast_sidecar.identity.spiffe import SpiffeId
+from handfast_sidecar.tunnel.connection import Tunnel
+
+OK = "ok"
+"""The reason of a connection that ended as its two ends ended it."""
+
+
+@dataclass(slots=True)
+class Connection:
+    """Filled in while the connection lives; `traffic.telemetry` turns it into a line and counts."""
+
+    direction: Literal["in", "out"]
+    source: str
+    source_port: int
+    destination: str
+    """As the application named it."""
+    destination_port: int
+    peer: SpiffeId | None = None
+    endpoint: str = ""
+    """Address and port it was carried to, where that is not the destination."""
+    tunnel: Tunnel | None = None
+    bytes_out: int = 0
+    """From this pod's application."""
+    bytes_in: int = 0
+    """To this pod's application."""
+    rule: str = ""
+    """The policy that decided."""
+    reason: str = OK
+    refused: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+
+Finished = Callable[[Connection], None]

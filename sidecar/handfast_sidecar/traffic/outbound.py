@@ -1,0 +1,236 @@
+"""What this pod's application dials: asked of the directory, then carried by a tunnel, passed on, or refused."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from random import Random
+from typing import Final, Protocol
+
+from handfast_sidecar.directory.messages import AddressAnswer, Endpoint
+from handfast_sidecar.errors import HandshakeFailed
+from handfast_sidecar.traffic.connection import Connection, Finished
+from handfast_sidecar.traffic.dial import dial
+from handfast_sidecar.traffic.original_destination import original_destination
+from handfast_sidecar.traffic.plain import PlainRelay
+from handfast_sidecar.traffic.relay import Relay
+from handfast_sidecar.traffic.routing import ByTunnel, Plain, Refuse, Route, route
+from handfast_sidecar.traffic.sockets import abort
+from handfast_sidecar.tunnel.connection import Tunnel
+from handfast_sidecar.tunnel.mux import Stream
+from handfast_sidecar.tunnel.pool import TunnelPool
+from handfast_sidecar.tunnel.preface import Preface
+from handfast_sidecar.tunnel.reasons import Reason
+from handfast_sidecar.wellknown import SIDECAR_PORTS
+
+log = logging.getLogger(__name__)
+
+HOLD_S: Final = 5.0
+"""Seconds a connection into the cluster's ranges waits for a directory that does not answer."""
+
+
+class AddressSource(Protocol):
+    """What outbound needs of the directory's client."""
+
+    @property
+    def connected(self) -> bool: ...
+    def known(self, address: str) -> AddressAnswer | None: ...
+    async def resolve(self, address: str, timeout_s: float) -> AddressAnswer | None: ...
+
+
+class ClientRelay(Relay):
+    """An outbound connection on its stream: the server's first byte says whether it is connected."""
+
+    __slots__ = ("_answered",)
+
+    def __init__(
+        self, sock: socket.socket, stream: Stream, connection: Connection, finished: Callable[[Relay], None]
+    ) -> None:
+        super().__init__(sock, stream, connection, finished)
+        self._answered = False
+
+    def data(self, view: memoryview) -> None:
+        if self._answered:
+            super().data(view)
+            return
+        self._answered = True
+        self.stream.credit(1, keeps_up=True)
+        code = view[0]
+        if code != Reason.CONNECTED:
+            self.connection.refused = True
+            self.stop(_reason_word(code))
+        elif len(view) > 1:
+            super().data(view[1:])
+
+    def end(self) -> None:
+        if self._answered:
+            super().end()
+        else:
+            self.connection.refused = True
+            self.stop("no_answer")
+
+    def aborted(self) -> None:
+        tunnel = self.connection.tunnel
+        if tunnel is not None and tunnel.closed:
+            self.connection.reason = "tunnel_closed"
+        super().aborted()
+
+
+def _reason_word(code: int) -> str:
+    try:
+        return Reason(code).word
+    except ValueError:
+        return f"reason_{code}"
+
+
+class Outbound:
+    """Takes redirected connections and sees each to its end."""
+
+    def __init__(
+        self,
+        directory: AddressSource,
+        pool: TunnelPool,
+        in_cluster: Callable[[str], bool],
+        finished: Finished,
+        *,
+        destination_of: Callable[[socket.socket], tuple[str, int]] = original_destination,
+        random: Random | None = None,
+    ) -> None:
+        self._directory = directory
+        self._pool = pool
+        self._in_cluster = in_cluster
+        self._finished = finished
+        self._destination_of = destination_of
+        self._random = random or Random()  # noqa: S311 - spreads load, hides nothing
+        self._waiting: set[asyncio.Task[None]] = set()
+        self.relays: set[Relay | PlainRelay] = set()
+        self.released: Callable[[], None] = lambda: None
+
+    def accepted(self, sock: socket.socket) -> None:
+        """A redirected connection; on the fast path it is on its tunnel before this returns."""
+        try:
+            source, source_port = sock.getpeername()[:2]
+            address, port = self._destination_of(sock)
+        except OSError:
+            # Gone already, or dialled this port itself instead of being redirected to it.
+            abort(sock)
+            self.released()
+            return
+        connection = Connection("out", source, source_port, address, port)
+        if port in SIDECAR_PORTS and sock.getsockname()[0] == address:
+            self._refuse(
+                sock, connection, Refuse("reserved_port", f"port {port} belongs to the sidecar: dial the application's")
+            )
+            return
+        answer = self._directory.known(address)
+        if answer is not None:
+            chosen = self._route(answer, connection)
+            tunnel = self._pool.ready(chosen.endpoint) if isinstance(chosen, ByTunnel) else None
+            if tunnel is not None and isinstance(chosen, ByTunnel):
+                self._attach(sock, connection, tunnel, chosen.endpoint)
+                return
+        task = asyncio.create_task(self._slow_path(sock, connection))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    def stop(self, reason: str) -> None:
+        """End every connection."""
+        for task in list(self._waiting):
+            task.cancel()
+        for relay in list(self.relays):
+            relay.stop(reason)
+
+    async def _slow_path(self, sock: socket.socket, connection: Connection) -> None:
+        """Ask the directory, dial a tunnel, or dial the destination; whatever fails refuses the connection."""
+        try:
+            answer = await self._answer(connection.destination)
+            chosen = self._route(answer, connection)
+            match chosen:
+                case ByTunnel(endpoint):
+                    tunnel = await self._pool.get(endpoint)
+                    self._attach(sock, connection, tunnel, endpoint)
+                case Plain(address, port):
+                    target = await dial(address, port)
+                    connection.endpoint = f"{address}:{port}"
+                    self._relay(PlainRelay(sock, target, connection, self._plain_over))
+                case Refuse():
+                    self._refuse(sock, connection, chosen)
+        except HandshakeFailed as failure:
+            # The directory said "meshed": an error is an error, never plaintext.
+            self._refuse(sock, connection, Refuse(f"handshake_{failure.reason}", str(failure)))
+        except OSError as error:
+            self._refuse(
+                sock, connection, Refuse("connect_failed", f"{connection.destination}: {error.strerror or error}")
+            )
+        except BaseException:
+            self._refuse(sock, connection, Refuse("internal", "the proxy failed while it was connecting"))
+            raise
+
+    async def _answer(self, address: str) -> AddressAnswer | None:
+        known = self._directory.known(address)
+        if known is not None:
+            return known
+        if not self._directory.connected and not self._in_cluster(address):
+            return None
+        return await self._directory.resolve(address, HOLD_S)
+
+    def _route(self, answer: AddressAnswer | None, connection: Connection) -> Route:
+        address = connection.destination
+        return route(
+            answer,
+            address,
+            connection.destination_port,
+            in_cluster=self._in_cluster(address),
+            load=self._pool.open_streams,
+            random=self._random,
+        )
+
+    def _attach(self, sock: socket.socket, connection: Connection, tunnel: Tunnel, endpoint: Endpoint) -> None:
+        if not tunnel.usable:
+            self._refuse(
+                sock, connection, Refuse("tunnel_closed", f"the tunnel to {endpoint.address} ended before it was used")
+            )
+            return
+        connection.endpoint = f"{endpoint.address}:{endpoint.port}"
+        connection.peer, connection.tunnel = tunnel.peer.spiffe_id, tunnel
+        preface = Preface(connection.source, connection.source_port, endpoint.address, endpoint.port).pack()
+        made: list[ClientRelay] = []
+
+        def sink(stream: Stream) -> ClientRelay:
+            made.append(ClientRelay(sock, stream, connection, self._stream_over))
+            return made[0]
+
+        tunnel.mux.open(preface, sink)
+        self._relay(made[0])
+
+    def _relay(self, relay: Relay | PlainRelay) -> None:
+        self.relays.add(relay)
+        relay.start()
+
+    def _stream_over(self, relay: Relay) -> None:
+        tunnel = relay.connection.tunnel
+        if tunnel is not None:
+            tunnel.stream_ended()
+        self._over(relay)
+
+    def _plain_over(self, relay: PlainRelay) -> None:
+        self._over(relay)
+
+    def _over(self, relay: Relay | PlainRelay) -> None:
+        self.relays.discard(relay)
+        self.released()
+        self._finished(relay.connection)
+
+    def _refuse(self, sock: socket.socket, connection: Connection, refusal: Refuse) -> None:
+        log.warning(
+            "outbound connection refused",
+            extra={
+                "destination": f"{connection.destination}:{connection.destination_port}",
+                "reason": refusal.reason,
+                "detail": refusal.sentence,
+            },
+        )
+        abort(sock)
+        connection.refused, connection.reason = True, refusal.reason
+        self.released()
+        self._finished(connection)

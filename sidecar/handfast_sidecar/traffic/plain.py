@@ -1,0 +1,164 @@
+"""Two plaintext sockets, tied together: what passes unchanged, because policy or the directory says so.
+
+Each direction has one buffer and stops reading while it is not empty, so memory is bounded by two buffers.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from handfast_sidecar.traffic.connection import OK, Connection
+from handfast_sidecar.traffic.sockets import abort
+
+READ_BYTES: Final = 64 * 1024
+_SHARED: Final = memoryview(bytearray(READ_BYTES))
+"""What is read is sent within the same call; only what was not taken is copied."""
+
+
+class PlainRelay:
+    """Carries bytes, FIN and RST between the side that dialled and the side it reached."""
+
+    __slots__ = ("_dialler", "_finished", "_loop", "_over", "connection")
+
+    def __init__(
+        self,
+        dialler: socket.socket,
+        target: socket.socket,
+        connection: Connection,
+        finished: Callable[["PlainRelay"], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.connection = connection
+        self._finished = finished
+        self._over = False
+        self._dialler = _Side(self, dialler)
+        other = _Side(self, target)
+        self._dialler.other, other.other = other, self._dialler
+
+    def start(self) -> None:
+        """Begin to carry."""
+        for side in (self._dialler, self._dialler.other):
+            side.read_on()
+
+    def stop(self, reason: str) -> None:
+        """End it in both directions, now."""
+        self.close(reason, with_rst=True)
+
+    def carried(self, source: "_Side", count: int) -> None:
+        """Count bytes read from a side."""
+        if (source is self._dialler) == (self.connection.direction == "out"):
+            self.connection.bytes_out += count
+        else:
+            self.connection.bytes_in += count
+
+    def side_over(self) -> None:
+        """Both directions have ended when both sides have sent and been sent a FIN."""
+        if self._dialler.fin_passed and self._dialler.other.fin_passed:
+            self.close(OK, with_rst=False)
+
+    def close(self, reason: str, *, with_rst: bool) -> None:
+        """Close both sockets, once."""
+        if self._over:
+            return
+        self._over = True
+        for side in (self._dialler, self._dialler.other):
+            side.detach()
+            if with_rst:
+                abort(side.sock)
+            else:
+                side.sock.close()
+        if self.connection.reason == OK:
+            self.connection.reason = reason
+        self._finished(self)
+
+
+class _Side:
+    """One socket, and the bytes that wait for it."""
+
+    __slots__ = ("_loop", "_pending", "_reading", "_relay", "fd", "fin_passed", "fin_wanted", "other", "sock")
+
+    def __init__(self, relay: PlainRelay, sock: socket.socket) -> None:
+        self._relay = relay
+        self._loop = asyncio.get_running_loop()
+        self.sock = sock
+        self.fd = sock.fileno()
+        self._pending: memoryview | None = None
+        self._reading = False
+        self.fin_wanted = self.fin_passed = False
+        self.other: _Side
+
+    def read_on(self) -> None:
+        if not (self._reading or self.other.fin_wanted):
+            self._reading = True
+            self._loop.add_reader(self.fd, self._readable)
+
+    def pause(self) -> None:
+        self._reading = False
+        self._loop.remove_reader(self.fd)
+
+    def detach(self) -> None:
+        self._loop.remove_reader(self.fd)
+        self._loop.remove_writer(self.fd)
+
+    def _readable(self) -> None:
+        try:
+            count = self.sock.recv_into(_SHARED)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._relay.close("aborted", with_rst=True)
+            return
+        if count:
+            self._relay.carried(self, count)
+            self.other.write(_SHARED[:count])
+        else:
+            self.pause()
+            self.other.fin()
+
+    def write(self, view: memoryview) -> None:
+        """Send to this side; the other is read again when all is sent."""
+        try:
+            sent = self.sock.send(view)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._relay.close("aborted", with_rst=True)
+            return
+        if sent < len(view):
+            self._pending = memoryview(bytes(view[sent:]))
+            self.other.pause()
+            self._loop.add_writer(self.fd, self._writable)
+
+    def fin(self) -> None:
+        """The other side ended: pass it on after what is pending."""
+        self.fin_wanted = True
+        if self._pending is None and not self.fin_passed:
+            try:
+                self.sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                self._relay.close("aborted", with_rst=True)
+                return
+            self.fin_passed = True
+            self._relay.side_over()
+
+    def _writable(self) -> None:
+        if self._pending is None:
+            return
+        try:
+            sent = self.sock.send(self._pending)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._relay.close("aborted", with_rst=True)
+            return
+        rest = self._pending[sent:]
+        if rest:
+            self._pending = rest
+            return
+        self._pending = None
+        self._loop.remove_writer(self.fd)
+        if self.fin_wanted:
+            self.fin()
+        else:
+            self.other.read_on()

@@ -1,0 +1,145 @@
+"""A peer's stream until its application has accepted: preface, verdict, dial; then it is a relay like any other.
+
+Nothing here waits in a task: a new connection is a frame and one connect.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from handfast_sidecar.errors import BadFrame
+from handfast_sidecar.traffic.connection import Connection
+from handfast_sidecar.traffic.dial import check_connected
+from handfast_sidecar.traffic.relay import Relay
+from handfast_sidecar.traffic.sockets import start_connect
+from handfast_sidecar.tunnel import preface
+from handfast_sidecar.tunnel.connection import Tunnel
+from handfast_sidecar.tunnel.frames import Flag
+from handfast_sidecar.tunnel.mux import Stream
+from handfast_sidecar.tunnel.preface import Preface
+from handfast_sidecar.tunnel.reasons import Reason
+
+if TYPE_CHECKING:
+    import socket
+
+    from handfast_sidecar.traffic.inbound import Inbound
+
+APP_DIAL_TIMEOUT_S: Final = 5.0
+PREFACE_TIMEOUT_S: Final = 10.0
+"""Seconds from a stream's first frame to its complete preface."""
+
+
+class ServerStream:
+    """Collects what comes before the application is there; a `StreamSink`."""
+
+    __slots__ = (
+        "_deadline",
+        "_ended",
+        "_inbound",
+        "_loop",
+        "_over",
+        "_pending",
+        "_sock",
+        "_stream",
+        "_tunnel",
+        "connection",
+    )
+
+    def __init__(self, inbound: "Inbound", tunnel: Tunnel, stream: Stream) -> None:
+        self._inbound, self._tunnel, self._stream = inbound, tunnel, stream
+        self._loop = asyncio.get_running_loop()
+        self._pending = b""
+        self._sock: socket.socket | None = None
+        self._ended = self._over = False
+        self.connection = Connection("in", tunnel.peer_address, 0, "", 0, peer=tunnel.peer.spiffe_id, tunnel=tunnel)
+        self._deadline = self._loop.call_later(PREFACE_TIMEOUT_S, self._refuse, Reason.BAD_PREFACE)
+
+    def data(self, view: memoryview) -> None:
+        if self._over:
+            return
+        self._pending += view
+        if self._sock is not None:
+            return  # bounded by the stream's window: nothing is credited before the application is there
+        try:
+            parsed = preface.parse(self._pending)
+        except BadFrame:
+            self._refuse(Reason.BAD_PREFACE)
+            return
+        if parsed is not None:
+            header, length = parsed
+            self._stream.credit(length, keeps_up=True)
+            self._pending = self._pending[length:]
+            self._dial(header)
+
+    def end(self) -> None:
+        self._ended = True
+        if self._sock is None and not self._over:
+            self._refuse(Reason.BAD_PREFACE)
+
+    def aborted(self) -> None:
+        self._finish("peer_aborted")
+
+    def resume(self) -> None:
+        """Nothing is sent before the answer."""
+
+    def _dial(self, header: Preface) -> None:
+        connection = self.connection
+        # The tunnel proves where its peer is; a preface that says otherwise is corrected.
+        connection.source = self._tunnel.peer_address
+        connection.source_port = header.source_port
+        connection.destination, connection.destination_port = header.destination, header.destination_port
+        reason, verdict = self._inbound.judge(self._tunnel, header)
+        connection.rule = verdict.rule
+        if reason is not Reason.CONNECTED:
+            self._refuse(reason)
+            return
+        self._deadline.cancel()
+        try:
+            self._sock = start_connect(header.destination, header.destination_port)
+        except OSError:
+            self._refuse(Reason.CONNECTION_REFUSED)
+            return
+        self._deadline = self._loop.call_later(APP_DIAL_TIMEOUT_S, self._refuse, Reason.UNREACHABLE)
+        self._loop.add_writer(self._sock.fileno(), self._connected)
+
+    def _connected(self) -> None:
+        sock = self._sock
+        if sock is None:
+            return
+        self._loop.remove_writer(sock.fileno())
+        try:
+            check_connected(sock)
+        except OSError:
+            self._refuse(Reason.CONNECTION_REFUSED)
+            return
+        self._deadline.cancel()
+        self._over = True
+        stream = self._stream
+        stream.send(bytes([Reason.CONNECTED]), Flag.ACK)
+        relay = Relay(sock, stream, self.connection, self._inbound.stream_over)
+        stream.sink = relay
+        self._inbound.connected(relay)
+        relay.start()
+        if self._pending:
+            relay.data(memoryview(self._pending))
+        if self._ended:
+            relay.end()
+
+    def _refuse(self, reason: Reason) -> None:
+        if self._over:
+            return
+        self.connection.refused = True
+        self._stream.send(bytes([reason]), Flag.ACK)
+        self._stream.finish()
+        self._finish(reason.word)
+
+    def _finish(self, reason: str) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._pending = b""
+        self._deadline.cancel()
+        if self._sock is not None:
+            self._loop.remove_writer(self._sock.fileno())
+            self._sock.close()
+        self.connection.reason = reason
+        self._inbound.over(self.connection)

@@ -1,0 +1,1 @@
+"""Many application connections as streams of one mutually authenticated TLS connection between two pods."""

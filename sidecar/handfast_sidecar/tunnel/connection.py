@@ -1,0 +1,267 @@
+"""A tunnel: one TLS connection, its mux, and the time it has to live.
+
+The shell around `mux`: it moves bytes between the socket and the arena, and ends the tunnel, once, with a reason.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from handfast_sidecar import __version__
+from handfast_sidecar.errors import BadFrame
+from handfast_sidecar.identity.clock import Clock, utc_now
+from handfast_sidecar.tunnel import hello, renewal
+from handfast_sidecar.tunnel.control import ControlSink
+from handfast_sidecar.tunnel.frames import Flag, GoAway
+from handfast_sidecar.tunnel.handshake import Secured
+from handfast_sidecar.tunnel.hello import ControlLine, DrainNotice, TunnelHello
+from handfast_sidecar.tunnel.mux import Mux, Stream, StreamSink
+from handfast_sidecar.tunnel.tls import NO_DATA, RECORD_BYTES
+
+log = logging.getLogger(__name__)
+
+TICK_S: Final = 5.0
+"""Seconds between looks at a silent peer."""
+DEAD_AFTER_TICKS: Final = 3
+"""Silent ticks, each answered with a ping, after which the peer is given up: 15 to 20 s."""
+READ_BYTES: Final = 256 * 1024
+"""Bytes of plaintext read in one turn of the loop before others get theirs."""
+_PLAIN: Final = memoryview(bytearray(READ_BYTES))
+"""Shared by all tunnels: what is read is handed on within the same call."""
+
+AcceptStream = Callable[["Tunnel", Stream], StreamSink | None]
+
+
+class Tunnel:
+    """One side of an established tunnel.
+
+    accept  takes the streams that the peer opens; None on the client's side, where there are none
+    closed  called once, with the reason
+    """
+
+    def __init__(
+        self,
+        secured: Secured,
+        own_not_after: datetime,
+        *,
+        accept: AcceptStream | None,
+        closed: Callable[["Tunnel", str], None],
+        said: Callable[["Tunnel", ControlLine], None] = lambda _tunnel, _line: None,
+        clock: Clock = utc_now,
+    ) -> None:
+        self.peer = secured.peer
+        self.peer_address, self.peer_port = secured.sock.getpeername()[:2]
+        self.version, self.cipher, self.group = secured.tls.version, secured.tls.cipher, secured.tls.group
+        self.id = ""
+        self.draining = False
+        """No new streams: the peer is going away, or we are."""
+        self.accepted = secured.server
+        """Whether the other side took our certificate, which a client learns with the server's first line."""
+        self.closed = False
+        self.predecessor: Tunnel | None = None
+        self.established = clock()
+        self.expires = renewal.expiry(own_not_after, secured.peer.not_after)
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._sock, self._tls = secured.sock, secured.tls
+        self._fd = secured.sock.fileno()
+        self._accept, self._on_closed, self._on_said = accept, closed, said
+        self._scheduled = self._blocked = False
+        self._failure = ""
+        self._silent_ticks = 0
+        self.idle_since = self._loop.time()
+        self.mux = Mux(client=not secured.server, accept=self._opened, wake=self._wake, flush=self._write_out)
+        self._loop.add_reader(self._fd, self._readable)
+        self._expiry = self._loop.call_later(self._seconds_left(), self._expired)
+        self._tick = self._loop.call_later(TICK_S, self._ticked)
+        # Records that came with the last bytes of the handshake are in OpenSSL's buffer: the socket would stay silent.
+        self._loop.call_soon(self._readable)
+
+    def introduce(self, renews: str = "") -> None:
+        """Open the control stream: the client's first act."""
+        self.id = hello.new_tunnel_id()
+        line = TunnelHello(__version__, self.id, renews).encode()
+        self.control = self.mux.open(line, lambda stream: ControlSink(stream, self._said))
+
+    def say(self, line: ControlLine) -> None:
+        """Send a line on the control stream, when there is one."""
+        if not self.closed and hello.CONTROL_STREAM in self.mux.streams:
+            self.mux.streams[hello.CONTROL_STREAM].send(line.encode())
+
+    @property
+    def open_streams(self) -> int:
+        """Application connections on this tunnel; the control stream is none."""
+        return max(0, len(self.mux.streams) - 1)
+
+    @property
+    def usable(self) -> bool:
+        """Whether a new stream may be opened."""
+        return not (self.closed or self.draining or self.mux.peer_going_away or self.mux.exhausted)
+
+    def extend(self, expires: datetime) -> None:
+        """Live until a later moment: both sides have shown newer leaves on a tunnel that renews this one."""
+        if expires > self.expires and not self.closed:
+            self.established, self.expires = self._clock(), expires
+            self._expiry.cancel()
+            self._expiry = self._loop.call_later(self._seconds_left(), self._expired)
+        if self.predecessor is not None:
+            self.predecessor.extend(expires)
+
+    def succeed(self, old: "Tunnel") -> None:
+        """Take over from a tunnel: it carries its streams to their end, for as long as our leaves last."""
+        self.predecessor = old
+        old.extend(self.expires)
+
+    def drain(self, reason: str) -> None:
+        """No new streams from here on; the tunnel ends with its last one."""
+        if not (self.closed or self.draining):
+            self.draining = True
+            self.say(DrainNotice(reason))
+            self.mux.go_away(GoAway.NORMAL)
+            self.stream_ended()
+
+    def stream_ended(self) -> None:
+        """A stream is over: note the time, and end a draining tunnel with its last."""
+        if not self.open_streams:
+            self.idle_since = self._loop.time()
+            if (self.draining or self.mux.peer_going_away) and not self.closed:
+                self._loop.call_soon(self.close, "drained")
+
+    def close(self, reason: str, detail: str = "") -> None:
+        """End the tunnel and every stream on it, now; `reason` is the metric's label, `detail` what a person reads."""
+        if self.closed:
+            return
+        self.closed = True
+        self._expiry.cancel()
+        self._tick.cancel()
+        if not self._failure and not self._blocked:
+            self._write_out()
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        if not self._failure:
+            self._tls.close_notify()
+        self._sock.close()
+        self.mux.abort_all()
+        self.predecessor = None
+        log.info(
+            "tunnel closed",
+            extra={
+                "reason": reason,
+                "detail": detail,
+                "peer": str(self.peer.spiffe_id),
+                "peer_address": self.peer_address,
+            },
+        )
+        self._on_closed(self, reason)
+
+    def _seconds_left(self) -> float:
+        return max(0.0, (self.expires - self._clock()).total_seconds())
+
+    def _expired(self) -> None:
+        self.close("certificate_expired")
+
+    def _ticked(self) -> None:
+        self._tick = self._loop.call_later(TICK_S, self._ticked)
+        if self._silent_ticks >= DEAD_AFTER_TICKS:
+            self.close("peer_silent")
+            return
+        if self._silent_ticks:
+            self.mux.ping(self._silent_ticks)
+        self._silent_ticks += 1
+
+    def _opened(self, stream: Stream) -> StreamSink | None:
+        if self._accept is None:
+            return None
+        if stream.id == hello.CONTROL_STREAM:
+            return ControlSink(stream, self._said)
+        return self._accept(self, stream)
+
+    def _said(self, line: ControlLine) -> None:
+        match line:
+            case TunnelHello() if self._accept is not None:
+                self.id = line.tunnel
+                # The answer tells the client which version it talks to, and that its certificate was accepted.
+                self.mux.streams[hello.CONTROL_STREAM].send(TunnelHello(__version__, line.tunnel).encode(), Flag.ACK)
+            case TunnelHello():
+                self.accepted = True
+            case DrainNotice():
+                self.mux.peer_going_away = True
+                self.stream_ended()
+        self._on_said(self, line)
+
+    def _wake(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Once per turn of the loop: what all streams collected leaves together."""
+        self._scheduled = False
+        if not (self._blocked or self.closed):
+            self._write_out()
+            if not self._blocked:
+                self.mux.drained()
+
+    def _write_out(self) -> None:
+        if self._blocked or self._failure:
+            return
+        arena = self.mux.arena
+        try:
+            while arena.filled:
+                arena.consumed(self._tls.write_from(arena.view[arena.sent : arena.filled]))
+                if arena.sent < arena.filled:
+                    self._blocked = True
+                    if not self.closed:
+                        self._loop.add_writer(self._fd, self._writable)
+                    return
+        except OSError as error:
+            self._fail(str(error))
+
+    def _writable(self) -> None:
+        self._loop.remove_writer(self._fd)
+        self._blocked = False
+        self._flush()
+
+    def _readable(self) -> None:
+        if self.closed:
+            return
+        self._silent_ticks = 0
+        filled = self._fill()
+        if not filled:
+            return
+        try:
+            self.mux.receive(_PLAIN[:filled])
+        except BadFrame as error:
+            self.mux.go_away(GoAway.PROTOCOL_ERROR)
+            self.close("protocol_error", str(error))
+
+    def _fill(self) -> int:
+        """Read what is there into the shared buffer; bytes that came before the end are handed on as well."""
+        read, filled = self._tls.read_into, 0
+        try:
+            while READ_BYTES - filled >= RECORD_BYTES:
+                count = read(_PLAIN[filled : filled + RECORD_BYTES])
+                if count == NO_DATA:
+                    return filled
+                if not count:
+                    self._fail("the peer closed it")
+                    return filled
+                filled += count
+        except OSError as error:
+            self._fail(str(error))
+            return filled
+        # OpenSSL may hold more, of which the socket will not tell.
+        self._loop.call_soon(self._readable)
+        return filled
+
+    def _fail(self, failure: str) -> None:
+        """Close soon, never from within a stream's own call."""
+        if not self._failure:
+            self._failure = failure or "no reason given"
+            self._loop.call_soon(self._lost)
+
+    def _lost(self) -> None:
+        over = not self.open_streams and (self.draining or self.mux.peer_going_away)
+        self.close("drained" if over else "lost", self._failure)

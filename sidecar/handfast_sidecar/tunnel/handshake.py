@@ -1,0 +1,95 @@
+"""From a connected socket to a tunnel whose peer is known: handshake, ALPN, and the X509-SVID checks of both sides.
+
+OpenSSL checks the chain; that the leaf may speak as a workload is checked here, because OpenSSL accepts a CA
+certificate as a leaf.
+"""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+from OpenSSL import SSL
+
+from handfast_sidecar.errors import BadCertificate, HandshakeFailed
+from handfast_sidecar.identity.contexts import verify_failure
+from handfast_sidecar.identity.leaf import Leaf, read_peer
+from handfast_sidecar.identity.spiffe import SpiffeId
+from handfast_sidecar.tunnel.readiness import readable, writable
+from handfast_sidecar.tunnel.tls import TlsConnection, Want
+from handfast_sidecar.wellknown import ALPN_TUNNEL
+
+HANDSHAKE_TIMEOUT_S: Final = 10.0
+"""Seconds from the accepted or dialled connection to a checked peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A finished handshake."""
+
+    sock: socket.socket
+    tls: TlsConnection
+    peer: Leaf
+    server: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Whom we are willing to talk to: an identity of the trust domain, or exactly this one."""
+
+    trust_domain: str
+    identity: SpiffeId | None = None
+
+
+async def secure(sock: socket.socket, context: SSL.Context, expected: Expectation, *, server: bool) -> Secured:
+    """Run the handshake and check the peer. Raises HandshakeFailed, and leaves closing the socket to the caller."""
+    tls = TlsConnection(context, sock, server=server)
+    try:
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+            while (want := _step(tls)) is not None:
+                await (readable(sock) if want is Want.READ else writable(sock))
+    except TimeoutError:
+        raise HandshakeFailed(
+            "timeout",
+            f"the handshake was not finished within {HANDSHAKE_TIMEOUT_S:.0f} s: the peer is overloaded or no sidecar",
+        ) from None
+    return Secured(sock, tls, check_peer(tls, expected), server)
+
+
+def _step(tls: TlsConnection) -> Want | None:
+    try:
+        return tls.handshake()
+    except HandshakeFailed as failed:
+        verify = verify_failure(tls.connection)
+        if verify is None:
+            raise
+        raise HandshakeFailed(
+            verify, _VERIFY_SENTENCES.get(verify, f"the peer's certificate was refused: {verify}")
+        ) from failed
+
+
+_VERIFY_SENTENCES: Final = {
+    "expired": "the peer's certificate has expired: check that the operator runs and that both clocks are right",
+    "not_yet_valid": "the peer's certificate is not valid yet: check both clocks",
+    "untrusted": "the peer's certificate is not signed by our trust domain's bundle: is it of another trust domain?",
+    "chain_too_long": "the peer sent a chain of more than 4 certificates",
+}
+
+
+def check_peer(tls: TlsConnection, expected: Expectation) -> Leaf:
+    """The peer's leaf, when it is an X509-SVID of the expected trust domain and identity. Raises HandshakeFailed."""
+    if tls.alpn != ALPN_TUNNEL:
+        raise HandshakeFailed("wrong_alpn", f"the peer chose the protocol {tls.alpn!r}, expected {ALPN_TUNNEL!r}")
+    chain = tls.peer_chain
+    if not chain:
+        raise HandshakeFailed("no_certificate", "the peer sent no certificate")
+    try:
+        leaf = read_peer(chain[0], expected.trust_domain)
+    except BadCertificate as error:
+        raise HandshakeFailed(error.reason, f"the peer's certificate is refused: {error}") from error
+    if expected.identity is not None and leaf.spiffe_id != expected.identity:
+        raise HandshakeFailed(
+            "wrong_identity",
+            f"the peer is {leaf.spiffe_id}, but the directory says that {expected.identity} lives there",
+        )
+    return leaf

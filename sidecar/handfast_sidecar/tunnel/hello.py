@@ -1,0 +1,88 @@
+"""What the control stream says: JSON lines, the first of which introduces a tunnel (docs/protocol.md, "hello")."""
+
+import base64
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from handfast_sidecar.errors import BadFrame
+
+HELLO: Final = 1
+CONTROL_STREAM: Final = 1
+MAX_LINE: Final = 4096
+"""Bytes; a control stream with a longer line ends the tunnel."""
+TUNNEL_ID_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelHello:
+    """First line of a client: its version, the tunnel's unguessable name, and the tunnel it takes over from."""
+
+    version: str
+    tunnel: str
+    """32 random bytes, base64: whoever names a tunnel in `renews` must have been told its name under TLS."""
+    renews: str = ""
+
+    def encode(self) -> bytes:
+        """One line, with its newline."""
+        document = {"hello": HELLO, "version": self.version, "tunnel": self.tunnel}
+        if self.renews:
+            document["renews"] = self.renews
+        return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class DrainNotice:
+    """The sender will open, or accept, no further streams; those that run may end in peace."""
+
+    reason: str
+
+    def encode(self) -> bytes:
+        """One line, with its newline."""
+        return json.dumps({"drain": self.reason}, separators=(",", ":")).encode() + b"\n"
+
+
+ControlLine = TunnelHello | DrainNotice
+
+
+def decode(line: bytes) -> ControlLine | None:
+    """Read a control line; None for one of a later version. Raises BadFrame."""
+    try:
+        document = json.loads(line)
+        if "hello" in document:
+            if document["hello"] != HELLO:
+                raise BadFrame(f"hello of version {document['hello']!r}, this sidecar speaks {HELLO}")
+            return TunnelHello(
+                str(document["version"]), _tunnel(document["tunnel"]), _tunnel(document.get("renews") or "")
+            )
+        if "drain" in document:
+            return DrainNotice(str(document["drain"]))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadFrame(f"not a line of the control stream: {error!r}") from error
+    return None
+
+
+def new_tunnel_id() -> str:
+    """A fresh name for a tunnel."""
+    return base64.b64encode(secrets.token_bytes(TUNNEL_ID_BYTES)).decode()
+
+
+def _tunnel(text: str) -> str:
+    if text and len(base64.b64decode(text, validate=True)) != TUNNEL_ID_BYTES:
+        raise ValueError("a tunnel's name has 32 bytes")
+    return text
+
+
+class LineReader:
+    """Cuts a byte stream into lines; raises BadFrame when one grows past MAX_LINE."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The complete lines, without their newlines."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if max(map(len, [*lines, self._rest])) > MAX_LINE:
+            raise BadFrame(f"a line on the control stream is longer than {MAX_LINE} bytes")
+        return lines

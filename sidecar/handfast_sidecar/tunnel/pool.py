@@ -1,0 +1,209 @@
+"""The client's tunnels: one to each pod it talks to, dialled once for all who wait, renewed before the leaves expire.
+
+No silent downgrade: when a tunnel cannot be had, `get` raises, and the connection is refused.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from handfast_sidecar.directory.messages import Endpoint
+from handfast_sidecar.errors import HandshakeFailed
+from handfast_sidecar.identity.clock import Clock, utc_now
+from handfast_sidecar.identity.reload import Identity
+from handfast_sidecar.identity.spiffe import SpiffeId
+from handfast_sidecar.tunnel import renewal
+from handfast_sidecar.tunnel.connection import Tunnel
+from handfast_sidecar.tunnel.handshake import Expectation, secure
+from handfast_sidecar.wellknown import MESH_PORT
+
+log = logging.getLogger(__name__)
+
+DIAL_TIMEOUT_S: Final = 5.0
+"""Seconds for TCP to connect to a peer's mesh port."""
+IDLE_S: Final = 60.0
+"""Seconds without a stream after which a tunnel is closed."""
+SWEEP_S: Final = 5.0
+
+PoolKey = tuple[str, SpiffeId, str]
+"""Address, identity and pod UID: an address that changes hands gets a tunnel of its own."""
+
+
+class TunnelPool:
+    """Tunnels by endpoint.
+
+    identity  the leaf and contexts in force, asked at each handshake
+    opened    called with each new tunnel, for metrics
+    closed    called with each tunnel that ended, and the reason
+    failed    called with the reason of each handshake that failed
+    """
+
+    def __init__(
+        self,
+        identity: Callable[[], Identity],
+        *,
+        opened: Callable[[Tunnel], None],
+        closed: Callable[[Tunnel, str], None],
+        failed: Callable[[str], None],
+        mesh_port: int = MESH_PORT,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._identity = identity
+        self._opened, self._closed, self._failed = opened, closed, failed
+        self._mesh_port = mesh_port
+        self._clock = clock
+        self._current: dict[PoolKey, Tunnel] = {}
+        self._dials: dict[PoolKey, asyncio.Task[Tunnel]] = {}
+        self._renewals: set[asyncio.Task[None]] = set()
+        self._all: set[Tunnel] = set()
+
+    def ready(self, endpoint: Endpoint) -> Tunnel | None:
+        """The tunnel to an endpoint, when there is one that takes streams."""
+        tunnel = self._current.get(_key(endpoint))
+        return tunnel if tunnel is not None and tunnel.usable else None
+
+    def open_streams(self, endpoint: Endpoint) -> int:
+        """Connections that this pod has to an endpoint."""
+        tunnel = self._current.get(_key(endpoint))
+        return tunnel.open_streams if tunnel is not None else 0
+
+    async def get(self, endpoint: Endpoint) -> Tunnel:
+        """A tunnel to the endpoint; all who ask meanwhile share one dial. Raises HandshakeFailed."""
+        tunnel = self.ready(endpoint)
+        if tunnel is not None:
+            return tunnel
+        key = _key(endpoint)
+        dial = self._dials.get(key)
+        if dial is None:
+            dial = self._dials[key] = asyncio.create_task(self._first(key, endpoint))
+        # Shielded: the first to give up must not take the tunnel away from the others.
+        return await asyncio.shield(dial)
+
+    async def run(self) -> None:
+        """Close what nobody uses."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            horizon = asyncio.get_running_loop().time() - IDLE_S
+            for tunnel in list(self._all):
+                if not tunnel.open_streams and tunnel.idle_since < horizon:
+                    tunnel.drain("idle")
+
+    def drain(self, reason: str) -> None:
+        """No new streams on any tunnel."""
+        for tunnel in list(self._all):
+            tunnel.drain(reason)
+
+    def close(self, reason: str) -> None:
+        """End every tunnel, dial and renewal."""
+        for task in [*self._dials.values(), *self._renewals]:
+            task.cancel()
+        for tunnel in list(self._all):
+            tunnel.close(reason)
+
+    async def _first(self, key: PoolKey, endpoint: Endpoint) -> Tunnel:
+        try:
+            tunnel = await self._dial(endpoint)
+            self._adopt(key, endpoint, tunnel)
+            return tunnel
+        except HandshakeFailed as failure:
+            self._failed(failure.reason)
+            raise
+        finally:
+            del self._dials[key]
+
+    def _adopt(self, key: PoolKey, endpoint: Endpoint, tunnel: Tunnel) -> None:
+        self._current[key] = tunnel
+        delay = (renewal.renew_at(tunnel.established, tunnel.expires) - self._clock()).total_seconds()
+        asyncio.get_running_loop().call_later(max(0.0, delay), self._start_renewal, key, endpoint, tunnel)
+
+    async def _dial(self, endpoint: Endpoint, renews: str = "") -> Tunnel:
+        identity = self._identity()
+        sock = await _connect(endpoint.address, self._mesh_port)
+        try:
+            expected = Expectation(identity.leaf.spiffe_id.trust_domain, endpoint.identity)
+            secured = await secure(sock, identity.contexts.client, expected, server=False)
+            tunnel = Tunnel(secured, identity.leaf.not_after, accept=None, closed=self._ended, clock=self._clock)
+        except BaseException:
+            sock.close()
+            raise
+        self._all.add(tunnel)
+        tunnel.introduce(renews)
+        self._opened(tunnel)
+        return tunnel
+
+    def _ended(self, tunnel: Tunnel, reason: str) -> None:
+        self._all.discard(tunnel)
+        for key in [key for key, current in self._current.items() if current is tunnel]:
+            del self._current[key]
+        if not tunnel.accepted:
+            # With TLS 1.3 a client is done before the server has looked at its certificate: this is how a "no" arrives.
+            self._failed("refused_by_peer")
+        self._closed(tunnel, reason)
+
+    def _start_renewal(self, key: PoolKey, endpoint: Endpoint, tunnel: Tunnel) -> None:
+        if self._current.get(key) is tunnel and tunnel.usable:
+            task = asyncio.create_task(self._renew(key, endpoint, tunnel))
+            self._renewals.add(task)
+            task.add_done_callback(self._renewals.discard)
+
+    async def _renew(self, key: PoolKey, endpoint: Endpoint, old: Tunnel) -> None:
+        """Replace a tunnel by one with newer leaves, trying again until one side's old leaf has made way."""
+        while not old.closed and self._current.get(key) is old:
+            successor = await self._successor(endpoint, old)
+            if successor is not None:
+                successor.succeed(old)
+                self._adopt(key, endpoint, successor)
+                old.drain("renewed")
+                return
+            now = self._clock()
+            await asyncio.sleep((renewal.retry_at(now, old.expires) - now).total_seconds())
+
+    async def _successor(self, endpoint: Endpoint, old: Tunnel) -> Tunnel | None:
+        if self._identity().leaf.not_after <= old.expires:
+            return None  # our own leaf is still the old one: a new tunnel would live no longer
+        try:
+            tunnel = await self._dial(endpoint, renews=old.id)
+        except HandshakeFailed as failure:
+            self._failed(failure.reason)
+            log.warning(
+                "a tunnel could not be renewed; it ends with its certificates unless a later try succeeds",
+                extra={"peer": str(old.peer.spiffe_id), "expires": old.expires.isoformat(), "reason": str(failure)},
+            )
+            return None
+        if tunnel.expires > old.expires and tunnel.peer.pod_uid == old.peer.pod_uid:
+            return tunnel
+        tunnel.close("not_newer")
+        return None
+
+
+def _key(endpoint: Endpoint) -> PoolKey:
+    if endpoint.identity is None:
+        raise HandshakeFailed(
+            "no_expected_identity", f"the directory named no identity for {endpoint.address}: refused"
+        )
+    return (endpoint.address, endpoint.identity, endpoint.uid)
+
+
+async def _connect(address: str, port: int) -> socket.socket:
+    """A connected non-blocking socket, or HandshakeFailed with what to check."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        async with asyncio.timeout(DIAL_TIMEOUT_S):
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            sock.close()
+        if isinstance(error, TimeoutError):
+            raise HandshakeFailed(
+                "unreachable",
+                f"{address}:{port} no answer in {DIAL_TIMEOUT_S:.0f} s: does a NetworkPolicy keep port {port} closed?",
+            ) from None
+        if isinstance(error, OSError):
+            raise HandshakeFailed("unreachable", f"{address}:{port}: {error.strerror or error}") from error
+        raise
+    return sock

@@ -1,0 +1,82 @@
+"""Keep a cluster running while you work: `python -m cluster up | load | down | images`, from the folder `tests`."""
+
+import argparse
+import logging
+import subprocess
+import sys
+
+from cluster.kube import build, images, lifecycle, packages, release, sandbox
+from cluster.kube.client import Kubectl
+from cluster.kube.errors import ClusterError
+from cluster.kube.places import KUBECONFIG
+
+
+def main() -> int:
+    """Exit code 1, with one sentence, when it cannot be done."""
+    parser = argparse.ArgumentParser(prog="python -m cluster", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("up", help="build and start a cluster that stays until `down`")
+    verbs.add_parser("load", help="build our images, import them, install or upgrade the chart")
+    verbs.add_parser("down", help="end the cluster and remove all it made")
+    verbs.add_parser("images", help="build our images into the cache; no cluster is needed")
+    verbs.add_parser("helm", help="our own build of Helm, for a chart that needs no cluster", add_help=False)
+    arguments, words = parser.parse_known_args()
+    if words and arguments.verb != "helm":
+        parser.error(f"what is {' '.join(words)}?")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return helm(words) if arguments.verb == "helm" else VERBS[arguments.verb]()
+    except ClusterError as error:
+        print(f"handfast cluster: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def up() -> int:
+    """Start, or say where the one is that runs already."""
+    if sandbox.Sandbox.running() is None:
+        lifecycle.up(keep=True)
+    print(f"export HANDFAST_KUBECONFIG={KUBECONFIG} KUBECONFIG={KUBECONFIG}")  # noqa: T201
+    return 0
+
+
+def load() -> int:
+    """Images and chart, as they are in the work tree."""
+    running = sandbox.Sandbox.running()
+    if running is None:
+        raise ClusterError("no cluster is running: `make cluster-up` first")
+    built = lifecycle.load(running)
+    tell(built)
+    release.Release(Kubectl(KUBECONFIG), built).install()
+    return 0
+
+
+def down() -> int:
+    """Also after a run that was killed."""
+    lifecycle.down()
+    return 0
+
+
+def build_images() -> int:
+    """Needs root, as buildah mounts layers."""
+    packages.require_machine()
+    tell(images.build_all())
+    return 0
+
+
+def helm(words: list[str]) -> int:
+    """Helm's own exit code."""
+    packages.require_machine()
+    return subprocess.run([build.binaries() / "helm", *words], check=False).returncode
+
+
+def tell(built: images.Images) -> None:
+    """In the form of the variables that tests on another cluster read."""
+    print(f"export HANDFAST_OPERATOR_IMAGE={built.operator}")  # noqa: T201
+    print(f"export HANDFAST_SIDECAR_IMAGE={built.sidecar}")  # noqa: T201
+    print(f"export HANDFAST_APPS_IMAGE={built.apps}")  # noqa: T201
+
+
+VERBS = {"up": up, "load": load, "down": down, "images": build_images}
+
+if __name__ == "__main__":
+    sys.exit(main())

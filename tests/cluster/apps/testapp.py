@@ -1,0 +1,418 @@
+#!/opt/apps/bin/python
+"""Applications as people write them, without a thought of Handfast.
+
+Servers run until SIGTERM; clients print one line of JSON.
+
+servers: http, greeter, sink, grpc, idle      clients: load, greet, hold, send, reach, grpc-check
+A client's exit code is 1 when anything went wrong, and its JSON says what.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Handler: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Report: TypeAlias = dict[str, Any]
+
+DRAIN_S = 20
+"""How long a server waits, after SIGTERM, for the requests it has begun."""
+
+
+# --- servers
+
+
+async def serve(handle: Handler, port: int) -> None:
+    """Serve until SIGTERM, then let what has begun finish."""
+    busy: set[asyncio.Task[None]] = set()
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        busy.add(task)
+        try:
+            await handle(reader, writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # a peer that goes away is no error of a server
+        finally:
+            busy.discard(task)
+            with contextlib.suppress(OSError):
+                writer.close()
+
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    listening = socket.create_server(("", port), family=family, dualstack_ipv6=family == socket.AF_INET6, backlog=512)
+    server = await asyncio.start_server(connection, sock=listening)
+    await asked_to_end()
+    STOPPING.set()
+    server.close()
+    if busy:
+        await asyncio.wait(busy, timeout=DRAIN_S)
+
+
+STOPPING = asyncio.Event()
+
+
+async def asked_to_end() -> None:
+    """Until SIGTERM or SIGINT."""
+    end = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end.set)
+    await end.wait()
+
+
+class HttpServer:
+    """HTTP/1.1 with keep-alive.
+
+    /            greets: "hello from <name>"            /echo          answers the body
+    /healthz     "ok"                                   /bytes/N       N bytes
+    /slow/S      waits S seconds before it answers      /peer          the client's address, as we see it
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection: requests until the client has no more."""
+        stopping = asyncio.ensure_future(STOPPING.wait())
+        try:
+            while not STOPPING.is_set():
+                head = asyncio.ensure_future(reader.readuntil(b"\r\n\r\n"))
+                await asyncio.wait({head, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if not head.done():
+                    head.cancel()
+                    return
+                lines = (await head).decode("latin-1").split("\r\n")
+                headers = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
+                body = await reader.readexactly(int(headers.get("content-length", "0")))
+                status, answer = await self._answer(lines[0].split(" ")[1], body, writer)
+                last = STOPPING.is_set() or headers.get("connection") == "close"
+                fate = "close" if last else "keep-alive"
+                writer.write(
+                    f"HTTP/1.1 {status}\r\nContent-Length: {len(answer)}\r\nContent-Type: text/plain\r\n"
+                    f"Connection: {fate}\r\n\r\n".encode()
+                    + answer
+                )
+                await writer.drain()
+                if last:
+                    return
+        finally:
+            stopping.cancel()
+
+    async def _answer(self, path: str, body: bytes, writer: asyncio.StreamWriter) -> tuple[str, bytes]:
+        verb, _, argument = path.strip("/").partition("/")
+        match verb:
+            case "":
+                return "200 OK", f"hello from {self._name}\n".encode()
+            case "healthz":
+                return "200 OK", b"ok\n"
+            case "echo":
+                return "200 OK", body
+            case "bytes":
+                return "200 OK", b"x" * int(argument)
+            case "slow":
+                await asyncio.sleep(float(argument))
+                return "200 OK", f"hello, late, from {self._name}\n".encode()
+            case "peer":
+                return "200 OK", f"{writer.get_extra_info('peername')[0]}\n".encode()
+            case _:
+                return "404 Not Found", b"no such path\n"
+
+
+async def greeter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Speaks first, as SMTP and MySQL do; then answers each line in capitals until QUIT."""
+    writer.write(b"220 greetings from " + socket.gethostname().encode() + b"\r\n")
+    await writer.drain()
+    while line := await reader.readline():
+        if line.strip() == b"QUIT":
+            writer.write(b"221 farewell\r\n")
+            await writer.drain()
+            return
+        writer.write(line.upper())
+        await writer.drain()
+
+
+async def sink(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Reads to the end, then answers how much it was: works only when a half-close arrives as one."""
+    received = 0
+    while chunk := await reader.read(65536):
+        received += len(chunk)
+    writer.write(f"received {received}\n".encode())
+    await writer.drain()
+
+
+async def grpc_health(port: int) -> None:
+    """The health service of gRPC: SERVING."""
+    import grpc.aio
+    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+    server = grpc.aio.server()
+    service = health.aio.HealthServicer()
+    await service.set("", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(service, server)
+    server.add_insecure_port(f"[::]:{port}")
+    await server.start()
+    await asked_to_end()
+    await server.stop(DRAIN_S)
+
+
+# --- clients
+
+
+class Load:
+    """HTTP requests over keep-alive connections, until the time is up, the number is reached, or SIGTERM."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        host, _, path = options.target.removeprefix("http://").partition("/")
+        name, _, port = host.partition(":")
+        self._host, self._port, self._path = name, int(port or 80), f"/{path}"
+        self._options = options
+        self._deadline = time.monotonic() + options.seconds if options.seconds else None
+        self._left: int | None = options.requests or None
+        self._failures: Counter[str] = Counter()
+        self._statuses: Counter[str] = Counter()
+        self._latencies_ms: list[float] = []
+        self._opened = 0
+
+    async def run(self) -> Report:
+        """Do it, and sum it up."""
+        began = time.monotonic()
+        workers = [asyncio.create_task(self._worker()) for _ in range(self._options.connections)]
+        end = asyncio.create_task(asked_to_end())
+        everyone = asyncio.create_task(self._all(workers))
+        await asyncio.wait({end, everyone}, return_when=asyncio.FIRST_COMPLETED)
+        STOPPING.set()
+        end.cancel()
+        await everyone
+        ordered = sorted(self._latencies_ms) or [0.0]
+        return {
+            "requests": len(self._latencies_ms) + self._failures.total(),
+            "failed": self._failures.total(),
+            "failures": dict(self._failures),
+            "statuses": dict(self._statuses),
+            "connections_opened": self._opened,
+            "seconds": round(time.monotonic() - began, 3),
+            "p50_ms": round(ordered[len(ordered) // 2], 3),
+            "p99_ms": round(ordered[len(ordered) * 99 // 100], 3),
+        }
+
+    @staticmethod
+    async def _all(workers: list[asyncio.Task[None]]) -> None:
+        await asyncio.gather(*workers)
+
+    def _more(self) -> bool:
+        if STOPPING.is_set() or (self._deadline and time.monotonic() > self._deadline):
+            return False
+        if self._left is not None:
+            self._left -= 1
+            return self._left >= 0
+        return True
+
+    async def _worker(self) -> None:
+        connection: Connection | None = None
+        while self._more():
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(self._options.timeout):
+                    if connection is None:
+                        connection = await asyncio.open_connection(self._host, self._port)
+                        self._opened += 1
+                    status, reusable = await self._request(*connection)
+            except (OSError, asyncio.IncompleteReadError, ValueError, TimeoutError) as error:
+                self._failures[f"{type(error).__name__}: {error}"[:100]] += 1
+                reusable = False
+                await asyncio.sleep(0.02)  # a server that refuses at once must not be asked in a tight loop
+            else:
+                self._latencies_ms.append((time.monotonic() - began) * 1000)
+                self._statuses[status] += 1
+                if not status.startswith("2"):
+                    self._failures[f"status {status}"] += 1
+                    self._latencies_ms.pop()
+            if connection and not reusable:
+                connection[1].close()
+                connection = None
+            if self._options.pause:
+                await asyncio.sleep(self._options.pause)
+        if connection:
+            connection[1].close()
+
+    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, bool]:
+        fate = "close" if self._options.close else "keep-alive"
+        writer.write(f"GET {self._path} HTTP/1.1\r\nHost: {self._host}\r\nConnection: {fate}\r\n\r\n".encode())
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
+        await reader.readexactly(int(headers["content-length"]))
+        return lines[0].split(" ")[1], headers.get("connection") != "close"
+
+
+async def greet(options: argparse.Namespace) -> Report:
+    """One talk with a greeter."""
+    reader, writer = await asyncio.open_connection(options.host, options.port)
+    greeting = (await reader.readline()).decode().strip()
+    writer.write(options.line.encode() + b"\r\n")
+    reply = (await reader.readline()).decode().strip()
+    writer.write(b"QUIT\r\n")
+    farewell = (await reader.readline()).decode().strip()
+    writer.close()
+    right = bool(greeting) and reply == options.line.upper() and bool(farewell)
+    return {"failed": 0 if right else 1, "greeting": greeting, "reply": reply, "farewell": farewell}
+
+
+async def reach(options: argparse.Namespace) -> Report:
+    """Dial until a connection is accepted and stays: a Service answers some time after its pods are Ready."""
+    began, said = time.monotonic(), ""
+    while time.monotonic() - began < options.timeout:
+        try:
+            reader, writer = await asyncio.open_connection(options.host, options.port)
+        except OSError as error:
+            said = str(error)
+            await asyncio.sleep(0.05)
+            continue
+        try:
+            async with asyncio.timeout(0.3):  # a proxy on the way may accept first, and reset when it knows better
+                if await reader.read(1):
+                    return {"failed": 0}
+            said = "closed at once"
+        except TimeoutError:
+            return {"failed": 0}
+        except OSError as error:
+            said = str(error)
+        finally:
+            writer.close()
+    return {"failed": 1, "error": said}
+
+
+async def hold(options: argparse.Namespace) -> Report:
+    """One connection to a greeter, used every now and then for as long as asked; one line of JSON for each answer."""
+    reader, writer = await asyncio.open_connection(options.host, options.port)
+    await reader.readline()
+    began, answered = time.monotonic(), 0
+    report: Report = {"failed": 0, "closed": None}
+    while time.monotonic() - began < options.seconds:
+        try:
+            async with asyncio.timeout(options.timeout):
+                writer.write(f"line {answered}\r\n".encode())
+                await writer.drain()
+                reply = await reader.readline()
+        except (OSError, TimeoutError) as error:
+            report |= {"failed": 1, "closed": f"{type(error).__name__}: {error}"}
+            break
+        if reply != f"LINE {answered}\r\n".encode():
+            report |= {"failed": 1, "closed": f"answered {reply!r}"}
+            break
+        answered += 1
+        tell({"answered": answered, "seconds": round(time.monotonic() - began, 3)})
+        await asyncio.sleep(options.pause)
+    writer.close()
+    return report | {"answered": answered, "seconds": round(time.monotonic() - began, 3)}
+
+
+async def send(options: argparse.Namespace) -> Report:
+    """Raw bytes, then a half-close, then whatever comes back: for rubbish, and for servers that wait for the end."""
+    content = bytes.fromhex(options.hex) if options.hex else b"x" * options.zeros
+    reader, writer = await asyncio.open_connection(options.host, options.port)
+    async with asyncio.timeout(options.timeout):
+        writer.write(content)
+        await writer.drain()
+        if not options.keep_open:
+            writer.write_eof()
+        answer = await reader.read(1_000_000)
+        while more := await reader.read(1_000_000):
+            answer += more
+    writer.close()
+    return {"failed": 0, "sent": len(content), "answer": answer.decode("latin-1")}
+
+
+async def grpc_check(options: argparse.Namespace) -> Report:
+    """One health check."""
+    import grpc.aio
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    async with grpc.aio.insecure_channel(f"{options.host}:{options.port}") as channel:
+        request = health_pb2.HealthCheckRequest()
+        answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=options.timeout)
+    serving = answer.status == health_pb2.HealthCheckResponse.SERVING
+    return {"failed": 0 if serving else 1, "status": int(answer.status)}
+
+
+# --- wiring
+
+
+def tell(report: Report) -> None:
+    """One line of JSON."""
+    print(json.dumps(report), flush=True)  # noqa: T201
+
+
+def arguments() -> argparse.Namespace:
+    """One verb and its options."""
+    parser = argparse.ArgumentParser(prog="testapp", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for name, port in (("http", 8080), ("greeter", 2525), ("sink", 9000), ("grpc", 50051)):
+        verbs.add_parser(name).add_argument("--port", type=int, default=port)
+    verbs.add_parser("idle", help="nothing, until SIGTERM")
+    load = verbs.add_parser("load", help=Load.__doc__)
+    load.add_argument("target", help="http://host:port/path")
+    load.add_argument("--connections", type=int, default=1)
+    load.add_argument("--seconds", type=float, default=0)
+    load.add_argument("--requests", type=int, default=0)
+    load.add_argument("--close", action="store_true", help="a new connection for each request")
+    load.add_argument("--pause", type=float, default=0, help="seconds between two requests of a connection")
+    clients = [verbs.add_parser(name) for name in ("greet", "hold", "send", "grpc-check", "reach")]
+    for client in clients:
+        client.add_argument("host")
+        client.add_argument("port", type=int)
+    greets, holds, sends, *_ = clients
+    greets.add_argument("--line", default="hello")
+    holds.add_argument("--seconds", type=float, default=10)
+    holds.add_argument("--pause", type=float, default=0.5)
+    sends.add_argument("--hex", default="", help="what to send")
+    sends.add_argument("--zeros", type=int, default=0, help="or: that many bytes of no meaning")
+    sends.add_argument("--keep-open", action="store_true", help="no half-close: the server must end it")
+    for client in (load, *clients):
+        client.add_argument("--timeout", type=float, default=5, help="seconds for one answer")
+    return parser.parse_args()
+
+
+async def run(options: argparse.Namespace) -> Report | None:
+    """A client's report; None from a server."""
+    match options.verb:
+        case "http":
+            await serve(HttpServer(os.environ.get("NAME") or socket.gethostname()).handle, options.port)
+        case "greeter":
+            await serve(greeter, options.port)
+        case "sink":
+            await serve(sink, options.port)
+        case "grpc":
+            await grpc_health(options.port)
+        case "idle":
+            await asked_to_end()
+        case "load":
+            return await Load(options).run()
+        case client:
+            clients = {"greet": greet, "hold": hold, "send": send, "grpc-check": grpc_check, "reach": reach}
+            try:
+                return await clients[client](options)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test wants to read it as the client's answer
+                return {"failed": 1, "error": f"{type(error).__name__}: {error}"}
+    return None
+
+
+def main() -> int:
+    """0, or 1 when a client's report counts a failure."""
+    report = asyncio.run(run(arguments()))
+    if report is None:
+        return 0
+    tell(report)
+    return 1 if report["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

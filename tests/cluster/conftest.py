@@ -1,0 +1,113 @@
+"""Fixtures of the cluster tests. They fail where they cannot run: a test that skips in silence protects nobody."""
+
+import os
+import uuid
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from cluster.kube import evidence, lifecycle, release
+from cluster.kube.cluster import Cluster, configured
+from cluster.kube.workloads import Workloads
+
+HERE = Path(__file__).parent
+TIMEOUT_S = 180
+"""For a cluster test that sets none: the sixty seconds of the other tests are short for pods that come and go."""
+
+RUNNING = pytest.StashKey[Cluster]()
+
+
+class NamespaceFactory(Protocol):
+    """Makes a namespace that goes with the test: its name."""
+
+    def __call__(self, prefix: str = "test", *, inject: bool = False, labels: dict[str, str] | None = None) -> str:
+        """`inject`: labelled `handfast.dev/inject: enabled`."""
+        ...
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the cluster tests; their time runs from the test's first line, as fixtures may build for minutes.
+
+    By signal: pytest-timeout's other method ends the whole process, and so would leave the cluster running.
+    """
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            chosen = item.get_closest_marker("timeout")
+            seconds = chosen.args[0] if chosen and chosen.args else TIMEOUT_S
+            item.add_marker(pytest.mark.timeout(seconds, method="signal", func_only=True), append=False)
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep the logs while what failed is still there, and say where they are."""
+    report = yield
+    if report.failed and report.when != "teardown" and RUNNING in item.config.stash:
+        folder = evidence.keep(item.config.stash[RUNNING], item.name)
+        report.sections.append(("cluster", f"logs of every part are in {folder}"))
+    return report
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """A real Kubernetes with our images: the one of HANDFAST_KUBECONFIG, or one that starts now and ends afterwards."""
+    kubeconfig = configured()
+    if kubeconfig is not None:
+        pytestconfig.stash[RUNNING] = found = Cluster.existing(kubeconfig, os.environ)
+        found("get", "--raw", "/readyz")
+        yield found
+        return
+    try:
+        pytestconfig.stash[RUNNING] = started = Cluster.started()
+        yield started
+    finally:
+        lifecycle.down_if_own()
+
+
+@pytest.fixture(scope="session")
+def handfast(cluster: Cluster) -> release.Release:
+    """Handfast, installed from this work tree's chart, all of its Deployments Available.
+
+    It is not uninstalled at the end: our own cluster ends anyway, and on one that stays the next run upgrades it.
+    """
+    installed = release.Release(cluster, cluster.images)
+    installed.install()
+    return installed
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[NamespaceFactory]:
+    """Makes namespaces that go with the test."""
+    yield from _namespaces(cluster)
+
+
+@pytest.fixture(scope="module")
+def module_namespace(cluster: Cluster) -> Iterator[NamespaceFactory]:
+    """Makes namespaces that tests of one module share."""
+    yield from _namespaces(cluster)
+
+
+@pytest.fixture(scope="session")
+def workloads(cluster: Cluster) -> Workloads:
+    """Manifests of the test applications."""
+    return cluster.workloads
+
+
+def _namespaces(cluster: Cluster) -> Iterator[NamespaceFactory]:
+    made: list[str] = []
+
+    def make(prefix: str = "test", *, inject: bool = False, labels: dict[str, str] | None = None) -> str:
+        name = f"{prefix}-{uuid.uuid4().hex[:6]}"
+        chosen = (labels or {}) | ({"handfast.dev/inject": "enabled"} if inject else {})
+        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": chosen}})
+        made.append(name)
+        cluster.wait("serviceaccount", "default", "create", name)  # no pod is admitted before
+        return name
+
+    yield make
+    for name in made:
+        cluster.delete("namespace", name, wait=False)

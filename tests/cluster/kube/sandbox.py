@@ -1,0 +1,164 @@
+"""The namespaces a cluster lives in, and its one link: a cable to this machine, with no route that leads any further.
+
+Inside, /run, /var/log and /var/lib are the cluster's own, so each part keeps its default paths.
+"""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cluster.kube import cgroups
+from cluster.kube.commands import run
+from cluster.kube.errors import ClusterRunning, PartDied
+from cluster.kube.places import KUBECONFIG, OUTSIDE, STATE
+from cluster.kube.processes import ProcessId
+
+log = logging.getLogger(__name__)
+
+# TEST-NET-2 of RFC 5737: nobody's address, so no route of this machine is hidden by it.
+HOST_ADDRESS = "198.51.100.1"
+NODE_ADDRESS = "198.51.100.2"
+POD_RANGE = "10.244.0.0/24"
+SERVICE_RANGE = "10.96.0.0/16"
+CABLE = "handfast0"
+
+RECORD = STATE / "sandbox.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the next run must know of this one, whatever becomes of it."""
+
+    init: ProcessId
+    owner: ProcessId | None
+    """Who ends the cluster; None when a person does (`make cluster-up`)."""
+
+    @classmethod
+    def load(cls) -> "Record | None":
+        """The record of the cluster on this machine; None when there is none, or only a beginning of one."""
+        try:
+            fields = json.loads(RECORD.read_text())
+        except FileNotFoundError:
+            return None
+        return cls(ProcessId(**fields["init"]), fields["owner"] and ProcessId(**fields["owner"]))
+
+    def save(self) -> None:
+        """Written whole or not at all."""
+        fresh = RECORD.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(self)))
+        fresh.rename(RECORD)
+
+
+class Sandbox:
+    """Namespaces that hold a cluster. `create` makes them, `destroy` ends everything in them."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    @classmethod
+    def running(cls) -> "Sandbox | None":
+        """The one on this machine, when its first process lives."""
+        record = Record.load()
+        return cls(record) if record and record.init.alive() else None
+
+    @classmethod
+    def create(cls, binaries: Path, *, keep: bool) -> "Sandbox":
+        """Empty namespaces with `binaries` at INSIDE/bin; what a killed run left is removed first."""
+        refuse_to_replace_a_living_one()
+        destroy()
+        STATE.mkdir(mode=0o700, parents=True)
+        for folder in (OUTSIDE / "bin", OUTSIDE / "etc", STATE / "var-log", STATE / "logs"):
+            folder.mkdir(parents=True)
+        sandbox = cls(Record(_start_init(), None if keep else ProcessId.own()))
+        sandbox.record.save()
+        sandbox._furnish(binaries)
+        return sandbox
+
+    def enter(self, command: Sequence[str | Path]) -> list[str]:
+        """The same command, to be run inside."""
+        namespaces = ["--mount", "--net", "--pid"]
+        return ["nsenter", f"--target={self.record.init.pid}", *namespaces, "--", *map(str, command)]
+
+    def run(self, command: Sequence[str | Path], *, stdin: str | None = None, timeout_s: float = 120) -> str:
+        """Run a tool inside to its end and give its output."""
+        return run(self.enter(command), stdin=stdin, timeout_s=timeout_s)
+
+    def _furnish(self, binaries: Path) -> None:
+        self.run(["mount", "--bind", binaries, OUTSIDE / "bin"])  # before /var/lib hides where it may be
+        self.run(["mount", "--bind", STATE / "var-log", "/var/log"])
+        self.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"])
+        self.run(["mount", "--rbind", STATE / "var-lib", "/var/lib"])
+        link = ["ip", "link", "add", CABLE, "type", "veth", "peer", "name", "uplink"]
+        run([*link, "netns", str(self.record.init.pid)])
+        run(["ip", "address", "add", f"{HOST_ADDRESS}/30", "dev", CABLE])
+        run(["ip", "link", "set", CABLE, "up"])
+        for words in (
+            ["link", "set", "lo", "up"],
+            ["address", "add", f"{NODE_ADDRESS}/30", "dev", "uplink"],
+            ["link", "set", "uplink", "up"],
+        ):
+            self.run(["ip", *words])
+        for reached in (POD_RANGE, SERVICE_RANGE):  # so that a test can dial a pod without being one
+            run(["ip", "route", "add", reached, "via", NODE_ADDRESS, "dev", CABLE])
+        self.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
+        # A pod's answer to a pod on the same bridge must pass netfilter too, or a Service's address is not put back.
+        self.run(["sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1"])
+        cgroups.create()
+
+
+def _start_init() -> ProcessId:
+    ready = STATE / "init.ready"
+    script = Path(__file__).with_name("init.py")
+    command = ["unshare", "--pid", "--fork", "--mount", "--propagation", "private", "--net"]
+    with (STATE / "logs" / "init.log").open("wb") as output:
+        launcher = subprocess.Popen(
+            [*command, "--", sys.executable, "-I", str(script), str(ready)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 30
+    while not ready.exists():
+        if launcher.poll() is not None or time.monotonic() > deadline:
+            raise PartDied(f"no namespaces for the cluster: {(STATE / 'logs' / 'init.log').read_text()}")
+        time.sleep(0.02)
+    pid, start_ticks = ready.read_text().split()
+    return ProcessId(int(pid), int(start_ticks))
+
+
+def refuse_to_replace_a_living_one() -> None:
+    """A cluster that someone keeps, or whose test run goes on, is not ours to end."""
+    record = Record.load()
+    if record is None or not record.init.alive():
+        return
+    if record.owner is None:
+        raise ClusterRunning(
+            f"a cluster is kept on this machine: use it with HANDFAST_KUBECONFIG={KUBECONFIG}, "
+            "or end it with `make cluster-down`"
+        )
+    if record.owner.alive() and record.owner != ProcessId.own():
+        raise ClusterRunning(
+            f"process {record.owner.pid} runs its tests on the cluster of this machine: wait for its end"
+        )
+
+
+def destroy() -> None:
+    """End the cluster on this machine, and remove all it made; also what is left of one that was killed half-way."""
+    record = Record.load()
+    if record is not None:
+        record.init.kill()
+    elif (STATE / "init.ready").exists():  # killed between the start and the record
+        pid, start_ticks = (STATE / "init.ready").read_text().split()
+        ProcessId(int(pid), int(start_ticks)).kill()
+    if Path(f"/sys/class/net/{CABLE}").exists():
+        run(["ip", "link", "delete", CABLE])
+    cgroups.remove()
+    if STATE.exists():
+        shutil.rmtree(STATE)

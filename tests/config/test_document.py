@@ -1,0 +1,76 @@
+"""config.json: what the operator writes is what the sidecar reads, and nothing else passes."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handfast_sidecar.config.document import DirectoryAddress, SidecarConfig, parse_ranges
+from handfast_sidecar.errors import BadConfig
+from handfast_sidecar.identity.spiffe import SpiffeId
+from handfast_sidecar.policy.effective import EffectivePolicy, Mode, ModeRule
+
+CONFIG = SidecarConfig(
+    revision=17,
+    trust_domain="cluster.local",
+    policy=EffectivePolicy(
+        ModeRule(Mode.STRICT, "MTLSPolicy shop/orders"), {9090: ModeRule(Mode.PERMISSIVE, "MTLSPolicy shop/orders")}
+    ),
+    directory=DirectoryAddress(
+        "10.96.0.9", 14010, SpiffeId.of_service_account("cluster.local", "handfast-system", "handfast-directory")
+    ),
+    cluster_ranges=parse_ranges(["10.96.0.0/16", "fd00:10:244::/56"]),
+)
+GOLDEN = (
+    '{"clusterRanges":["10.96.0.0/16","fd00:10:244::/56"],"directory":{"host":"10.96.0.9","port":14010,'
+    '"spiffeId":"spiffe://cluster.local/ns/handfast-system/sa/handfast-directory"},'
+    '"policy":{"from":"MTLSPolicy shop/orders","mode":"Strict","ports":{"9090":{"from":"MTLSPolicy shop/orders",'
+    '"mode":"Permissive"}}},"revision":17,"schema":1,"trustDomain":"cluster.local"}'
+)
+
+
+def test_the_golden_bytes_of_config_json() -> None:
+    assert CONFIG.dump() == GOLDEN
+
+
+def test_config_json_is_read_as_it_was_written() -> None:
+    assert SidecarConfig.parse(GOLDEN) == CONFIG
+
+
+def test_a_field_of_a_later_version_is_ignored() -> None:
+    assert SidecarConfig.parse(json.dumps({**json.loads(GOLDEN), "weather": "fine"})) == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"schema": 2}, "restart the pod"),
+        ({"trustDomain": "Upper.Case"}, "no trust domain"),
+        ({"policy": {"mode": "Off"}}, "expected one of Strict, Permissive, Disabled"),
+        ({"policy": {"mode": "Strict", "ports": {"0": {"mode": "Strict"}}}}, "no port number"),
+        ({"clusterRanges": ["10.0.0.1/8"]}, "host bits"),
+        ({"directory": {"host": "x", "port": 1, "spiffeId": "spiffe://x"}}, "no path"),
+        ({"directory": {}}, "'host' is missing"),
+    ],
+)
+def test_a_wrong_field_is_refused_with_a_sentence(change: dict[str, object], sentence: str) -> None:
+    with pytest.raises(BadConfig, match=sentence):
+        SidecarConfig.parse(json.dumps({**json.loads(GOLDEN), **change}))
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
+def test_arbitrary_json_raises_nothing_but_bad_config(document: object) -> None:
+    with pytest.raises(BadConfig):
+        SidecarConfig.parse(json.dumps(document))
+
+
+def test_an_address_of_the_other_family_is_never_in_the_cluster() -> None:
+    assert CONFIG.in_cluster("10.96.3.4")
+    assert CONFIG.in_cluster("fd00:10:244::7")
+    assert not CONFIG.in_cluster("192.0.2.1")
+    assert not CONFIG.in_cluster("2001:db8::1")

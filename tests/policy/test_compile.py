@@ -1,0 +1,102 @@
+"""Precedence: a port entry beats the workload, that the namespace, that the cluster; unset fields inherit."""
+
+from datetime import timedelta
+from itertools import count
+
+import pytest
+
+from handfast_operator.policy.compile import CompiledPolicy, PolicySet, compile_policy
+from handfast_operator.resources.policies import ClusterMtlsPolicy, MtlsPolicy, PolicySpec
+from handfast_operator.resources.selectors import LabelSelector, parse_selector
+from handfast_sidecar.policy.effective import EffectivePolicy, Mode
+
+_numbers = count(1)
+ORDERS = {"app": "orders"}
+
+
+def selector(**labels: str) -> LabelSelector:
+    parsed = parse_selector({"matchLabels": labels})
+    assert parsed is not None
+    return parsed
+
+
+def namespaced(
+    spec: PolicySpec, chosen: LabelSelector | None = None, created: str = "2026-01-01T00:00:00Z"
+) -> MtlsPolicy:
+    number = next(_numbers)
+    return MtlsPolicy("shop", f"p{number}", f"uid-{number}", number, 1, created, chosen, spec)
+
+
+def clusterwide(spec: PolicySpec, chosen: LabelSelector | None = None) -> ClusterMtlsPolicy:
+    number = next(_numbers)
+    return ClusterMtlsPolicy(f"c{number}", f"uid-{number}", number, 1, "2026-01-01T00:00:00Z", chosen, spec)
+
+
+def compiled(*policies: MtlsPolicy | ClusterMtlsPolicy) -> CompiledPolicy:
+    return compile_policy(
+        "shop",
+        ORDERS,
+        {"team": "a"},
+        PolicySet(
+            tuple(each for each in policies if isinstance(each, ClusterMtlsPolicy)),
+            {"shop": tuple(each for each in policies if isinstance(each, MtlsPolicy))},
+        ),
+    )
+
+
+def level(name: str, spec: PolicySpec) -> MtlsPolicy | ClusterMtlsPolicy:
+    if name == "cluster":
+        return clusterwide(spec)
+    return namespaced(spec, selector(**ORDERS) if name == "workload" else None)
+
+
+def test_without_any_policy_the_mode_is_permissive_and_a_leaf_lives_a_day() -> None:
+    assert compiled() == CompiledPolicy(EffectivePolicy(), timedelta(hours=24))
+
+
+@pytest.mark.parametrize(
+    ("strong", "weak"), [("workload", "namespace"), ("workload", "cluster"), ("namespace", "cluster")]
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_stronger_level_wins_every_field(strong: str, weak: str, swapped: bool) -> None:
+    winner = level(strong, PolicySpec(Mode.STRICT, {80: Mode.DISABLED}, timedelta(hours=1)))
+    loser = level(weak, PolicySpec(Mode.DISABLED, {80: Mode.STRICT}, timedelta(hours=2)))
+    result = compiled(*((loser, winner) if swapped else (winner, loser)))
+    assert result.policy.default.mode is Mode.STRICT
+    assert (result.policy.default.origin, result.policy.rule_for(80).mode) == (winner.origin, Mode.DISABLED)
+    assert result.ttl == timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("strong", "weak"), [("workload", "namespace"), ("workload", "cluster"), ("namespace", "cluster")]
+)
+def test_a_field_that_the_stronger_level_leaves_out_is_inherited(strong: str, weak: str) -> None:
+    result = compiled(level(strong, PolicySpec(ttl=timedelta(hours=1))), level(weak, PolicySpec(Mode.STRICT)))
+    assert (result.policy.default.mode, result.ttl) == (Mode.STRICT, timedelta(hours=1))
+
+
+@pytest.mark.parametrize("weak", ["workload", "namespace", "cluster"])
+def test_a_port_entry_of_any_level_beats_the_mode_of_the_strongest(weak: str) -> None:
+    result = compiled(
+        level("workload", PolicySpec(Mode.STRICT)), level(weak, PolicySpec(ports={9090: Mode.PERMISSIVE}))
+    )
+    assert result.policy.rule_for(9090).mode is Mode.PERMISSIVE
+    assert result.policy.rule_for(80).mode is Mode.STRICT
+
+
+def test_of_two_policies_of_one_level_the_older_wins_field_by_field() -> None:
+    older = namespaced(PolicySpec(Mode.STRICT), created="2026-01-01T00:00:00Z")
+    younger = namespaced(PolicySpec(Mode.DISABLED, ttl=timedelta(hours=3)), created="2026-02-01T00:00:00Z")
+    result = compiled(younger, older)
+    assert (result.policy.default.origin, result.ttl) == (older.origin, timedelta(hours=3))
+
+
+def test_a_policy_of_another_workload_or_namespace_does_not_count() -> None:
+    other = namespaced(PolicySpec(Mode.STRICT), selector(app="web"))
+    elsewhere = clusterwide(PolicySpec(Mode.STRICT), selector(team="b"))
+    assert compiled(other, elsewhere).policy == EffectivePolicy()
+
+
+def test_the_life_of_a_leaf_stays_within_its_bounds() -> None:
+    assert compiled(clusterwide(PolicySpec(ttl=timedelta(seconds=1)))).ttl == timedelta(minutes=5)
+    assert compiled(clusterwide(PolicySpec(ttl=timedelta(days=365)))).ttl == timedelta(days=30)

@@ -1,0 +1,88 @@
+"""The layers, walked: who may import whom, and which modules may do I/O."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SIDECAR = ROOT / "sidecar" / "handfast_sidecar"
+OPERATOR = ROOT / "operator" / "handfast_operator"
+IO_MODULES = frozenset(
+    {"aiohttp", "asyncio", "kopf", "kubernetes", "os", "pathlib", "socket", "ssl", "subprocess", "OpenSSL"}
+)
+SIDECAR_MAY_IMPORT = frozenset({"cryptography", "OpenSSL", "uvloop", "handfast_sidecar"})
+PURE = [
+    SIDECAR / "config",
+    SIDECAR / "policy",
+    SIDECAR / "directory" / "messages.py",
+    SIDECAR / "directory" / "codec.py",
+    SIDECAR / "directory" / "book.py",
+    SIDECAR / "identity" / "spiffe.py",
+    SIDECAR / "identity" / "leaf.py",
+    SIDECAR / "identity" / "bundle.py",
+    SIDECAR / "interception" / "rules.py",
+    SIDECAR / "traffic" / "routing.py",
+    SIDECAR / "tunnel" / "arena.py",
+    SIDECAR / "tunnel" / "frames.py",
+    SIDECAR / "tunnel" / "hello.py",
+    SIDECAR / "tunnel" / "mux.py",
+    SIDECAR / "tunnel" / "reasons.py",
+    SIDECAR / "tunnel" / "renewal.py",
+    OPERATOR / "resources",
+    OPERATOR / "policy",
+    OPERATOR / "cluster" / "objects.py",
+    OPERATOR / "cluster" / "store.py",
+    OPERATOR / "directory" / "index.py",
+    OPERATOR / "authority" / "schedule.py",
+    OPERATOR / "authority" / "state.py",
+    OPERATOR / "controller" / "issuance.py",
+    OPERATOR / "admission" / "injection.py",
+    OPERATOR / "admission" / "review.py",
+]
+
+
+def modules(place: Path) -> Iterator[Path]:
+    yield from sorted(place.rglob("*.py")) if place.is_dir() else [place]
+
+
+def imported(module: Path) -> set[str]:
+    """The top-level packages that a module imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def test_the_sidecar_never_imports_the_operator() -> None:
+    assert [str(module) for module in modules(SIDECAR) if "handfast_operator" in imported(module)] == []
+
+
+def test_the_sidecar_depends_on_three_packages_alone() -> None:
+    import sys
+
+    foreign = {name for module in modules(SIDECAR) for name in imported(module)} - set(sys.stdlib_module_names)
+    assert foreign <= SIDECAR_MAY_IMPORT
+
+
+@pytest.mark.parametrize("place", PURE, ids=lambda place: str(place.relative_to(ROOT)))
+def test_pure_modules_do_no_io(place: Path) -> None:
+    assert place.exists()
+    assert {
+        str(module): sorted(imported(module) & IO_MODULES) for module in modules(place) if imported(module) & IO_MODULES
+    } == {}
+
+
+def test_kopf_lives_in_the_controller_alone() -> None:
+    users = [module for module in modules(OPERATOR) if "kopf" in imported(module)]
+    assert all((OPERATOR / "controller") in module.parents for module in users)
+
+
+@pytest.mark.parametrize("root", ["operator", "sidecar"])
+def test_source_roots_are_no_packages(root: str) -> None:
+    """With operator/__init__.py, `python -m pytest` would import ours as the standard library's `operator`."""
+    assert not (ROOT / root / "__init__.py").exists()
