@@ -47,6 +47,15 @@ LABEL_AUTHORITY: Final = "handfast.dev/authority"
 LABEL_SERVING: Final = "handfast.dev/serving"
 """On the Secret of a certificate the operator itself serves with; value: webhook or directory."""
 
+# --- the operator's names, in its own namespace
+CONTROLLER_ACCOUNT: Final = "handfast-controller"
+WEBHOOK_ACCOUNT: Final = "handfast-webhook"
+"""Also the name of its Deployment and its Service."""
+DIRECTORY_ACCOUNT: Final = "handfast-directory"
+"""Also the name of its Deployment and its Service, and the last part of the directory's SPIFFE ID."""
+WEBHOOK_CONFIGURATION: Final = "handfast"
+"""Of the mutating and of the validating configuration."""
+
 # --- in an injected pod
 INIT_CONTAINER: Final = "handfast-init"
 PROXY_CONTAINER: Final = "handfast-proxy"

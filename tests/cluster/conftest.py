@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pytest
 
-from cluster.kube import evidence, lifecycle, release
+from cluster.kube import evidence, release
 from cluster.kube.cluster import Cluster, configured
 from cluster.kube.workloads import Workloads
 
@@ -61,11 +61,10 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
         found("get", "--raw", "/readyz")
         yield found
         return
-    try:
-        pytestconfig.stash[RUNNING] = started = Cluster.started()
+    with Cluster.started() as started:
+        pytestconfig.stash[RUNNING] = started
         yield started
-    finally:
-        lifecycle.down_if_own()
+        del pytestconfig.stash[RUNNING]
 
 
 @pytest.fixture(scope="session")

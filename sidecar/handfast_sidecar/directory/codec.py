@@ -55,7 +55,7 @@ def _decode(line: bytes, readers: Mapping[str, Callable[[Json], T]]) -> T | None
         document = json.loads(line)
         reader = readers.get(document["type"])
         return reader(document) if reader is not None else None
-    except (BadInput, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (BadInput, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BadMessage(f"not a line of this protocol: {error!r} in {line[:120]!r}") from error
 
 
@@ -74,7 +74,7 @@ def _to_json(message: FromSidecar | FromDirectory) -> Json:
                 "notAfter": message.not_after,
                 "bundle": message.bundle,
                 "revision": message.revision,
-                "edges": [_edge_to_json(edge) for edge in message.edges],
+                "edges": [edge_to_json(edge) for edge in message.edges],
             }
         case Welcome():
             return {
@@ -132,7 +132,8 @@ def _endpoint_to_json(endpoint: Endpoint) -> Json:
     return document
 
 
-def _edge_to_json(edge: Edge) -> Json:
+def edge_to_json(edge: Edge) -> Json:
+    """An edge as a report carries it; the directory repeats it as evidence."""
     return {
         "direction": edge.direction,
         "peer": edge.peer,
@@ -146,21 +147,21 @@ def _edge_to_json(edge: Edge) -> Json:
 
 
 def _answer(document: Json) -> AddressAnswer:
-    address = str(document["address"])
+    address = _text(document, "address")
     match document["kind"]:
         case "pod":
             exceptions = document.get("exceptions", {})
             return PodAddress(
                 address=address,
-                name=document["name"],
-                uid=document["uid"],
+                name=_text(document, "name"),
+                uid=_text(document, "uid"),
                 transport=Transport(document["transport"]),
                 identity=_identity(document),
-                exceptions={int(port): Transport(transport) for port, transport in exceptions.items()},
+                exceptions={_port(port): Transport(transport) for port, transport in exceptions.items()},
             )
         case "service":
-            ports = {int(port): tuple(_endpoint(each) for each in ends) for port, ends in document["ports"].items()}
-            return ServiceAddress(address, document["name"], ports)
+            ports = {_port(port): tuple(_endpoint(each) for each in ends) for port, ends in document["ports"].items()}
+            return ServiceAddress(address, _text(document, "name"), ports)
         case "nobody":
             return NobodyAddress(address)
         case kind:
@@ -169,11 +170,11 @@ def _answer(document: Json) -> AddressAnswer:
 
 def _endpoint(document: Json) -> Endpoint:
     return Endpoint(
-        address=document["address"],
-        port=int(document["port"]),
+        address=_text(document, "address"),
+        port=_port(document["port"]),
         transport=Transport(document["transport"]),
         identity=_identity(document),
-        uid=document.get("uid", ""),
+        uid=_text(document, "uid") if "uid" in document else "",
     )
 
 
@@ -181,46 +182,69 @@ def _identity(document: Json) -> SpiffeId | None:
     """An endpoint without an expected identity would be a tunnel to anybody, so it is no message of ours."""
     if "identity" in document:
         return SpiffeId.parse(document["identity"])
-    if document["transport"] == Transport.TUNNEL:
+    if Transport.TUNNEL in (document["transport"], *document.get("exceptions", {}).values()):
         raise BadMessage(f"the meshed endpoint {document['address']} has no identity")
     return None
 
 
+def _text(document: Json, name: str) -> str:
+    value = document[name]
+    if not isinstance(value, str):
+        raise BadMessage(f"{name}: expected a string, found {value!r}")
+    return value
+
+
+def _number(document: Json, name: str) -> int:
+    value = document[name]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise BadMessage(f"{name}: expected a whole number, found {value!r}")
+    return value
+
+
+def _port(value: object) -> int:
+    port = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
+        raise BadMessage(f"{value!r} is no port number")
+    return port
+
+
 def _edge(document: Json) -> Edge:
     return Edge(
-        direction=str(document["direction"]),
-        peer=str(document["peer"]),
-        port=int(document["port"]),
-        encrypted=bool(document["encrypted"]),
-        connections=int(document["connections"]),
-        bytes_in=int(document["bytesIn"]),
-        bytes_out=int(document["bytesOut"]),
+        direction=_text(document, "direction"),
+        peer=_text(document, "peer"),
+        port=_number(document, "port"),
+        encrypted=document["encrypted"] is True,
+        connections=_number(document, "connections"),
+        bytes_in=_number(document, "bytesIn"),
+        bytes_out=_number(document, "bytesOut"),
         refused={str(reason): int(count) for reason, count in document.get("refused", {}).items()},
     )
 
 
 def _report(document: Json) -> Report:
     return Report(
-        serial=str(document["serial"]),
-        not_after=str(document["notAfter"]),
-        bundle=str(document["bundle"]),
-        revision=int(document["revision"]),
+        serial=_text(document, "serial"),
+        not_after=_text(document, "notAfter"),
+        bundle=_text(document, "bundle"),
+        revision=_number(document, "revision"),
         edges=tuple(_edge(each) for each in document.get("edges", ())),
     )
 
 
 _FROM_SIDECAR: Final[Mapping[str, Callable[[Json], FromSidecar]]] = {
-    "hello": lambda document: Hello(str(document["version"]), int(document["protocol"])),
-    "watch": lambda document: Watch(str(document["address"])),
-    "unwatch": lambda document: Unwatch(str(document["address"])),
+    "hello": lambda document: Hello(_text(document, "version"), _number(document, "protocol")),
+    "watch": lambda document: Watch(_text(document, "address")),
+    "unwatch": lambda document: Unwatch(_text(document, "address")),
     "report": _report,
 }
 _FROM_DIRECTORY: Final[Mapping[str, Callable[[Json], FromDirectory]]] = {
     "welcome": lambda document: Welcome(
-        str(document["version"]), tuple(document.get("clusterRanges", ())), int(document["protocol"])
+        _text(document, "version"), tuple(map(str, document.get("clusterRanges", ()))), _number(document, "protocol")
     ),
-    "policy": lambda document: PolicyUpdate(int(document["revision"]), EffectivePolicy.from_json(document["policy"])),
+    "policy": lambda document: PolicyUpdate(
+        _number(document, "revision"), EffectivePolicy.from_json(document["policy"])
+    ),
     "address": lambda document: AddressUpdate(_answer(document)),
     "alive": lambda _document: Alive(),
-    "goodbye": lambda document: Goodbye(str(document["reason"])),
+    "goodbye": lambda document: Goodbye(_text(document, "reason")),
 }

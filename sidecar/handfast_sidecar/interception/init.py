@@ -49,9 +49,7 @@ def apply(options: RulesOptions, nft: str = NFT) -> None:
 
 def _nft(command: list[str], rules: str = "") -> str:
     try:
-        done = subprocess.run(  # noqa: S603 - a fixed command; the rules go through standard input
-            command, input=rules, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
+        done = subprocess.run(command, input=rules, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except FileNotFoundError:
         raise RulesNotApplied(
             f"{command[0]} is not installed in this image: use Handfast's own sidecar image, which has nftables"

@@ -35,10 +35,14 @@ class Cluster(Kubectl):
         self._sandbox = ours
 
     @classmethod
-    def started(cls) -> "Cluster":
-        """Build and start one; `lifecycle.down` ends it."""
+    @contextmanager
+    def started(cls) -> Iterator["Cluster"]:
+        """Build and start one; it ends with the block."""
         ours = lifecycle.up(keep=False)
-        return cls(KUBECONFIG, lifecycle.load(ours), ours)
+        try:
+            yield cls(KUBECONFIG, lifecycle.load(ours), ours)
+        finally:
+            ours.end()
 
     @classmethod
     def existing(cls, kubeconfig: Path, environment: Mapping[str, str]) -> "Cluster":

@@ -32,6 +32,8 @@ APPS = Path(__file__).parents[1] / "apps"
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BASE_RECIPE = 1
 """Raised when the base is made in another way, so that a cached one is made anew."""
+MOST_LAYERS = 400
+"""In the store of built layers: some fifty builds. More, and the store is begun anew, for nothing else empties it."""
 SLIM = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 
@@ -63,6 +65,7 @@ RECIPES = (
 def build_all() -> Images:
     """Build our three images; layers that did not change come from the store in the cache."""
     with locked(cache() / "images.lock"), TemporaryDirectory() as scratch:
+        _empty_full_store(cache() / "store")
         builder = Builder(Path(scratch))
         builder.have_base(base_image())
         return Images(*(builder.build(recipe) for recipe in RECIPES))
@@ -85,6 +88,12 @@ def load(sandbox: Sandbox, images: Images) -> None:
                     archive.unlink(missing_ok=True)
                     builder.export(image, archive)
                     ctr(sandbox, "images", "import", str(inside))
+
+
+def _empty_full_store(store: Path) -> None:
+    layers = store / "overlay"
+    if layers.is_dir() and sum(1 for _ in layers.iterdir()) > MOST_LAYERS:
+        shutil.rmtree(store)
 
 
 class Builder:

@@ -11,7 +11,6 @@ from cluster.kube.client import Kubectl
 from cluster.kube.images import Images
 from cluster.kube.parts import Parts
 from cluster.kube.places import KUBECONFIG, LOGS, OUTSIDE, STATE
-from cluster.kube.processes import ProcessId
 from cluster.kube.sandbox import Sandbox
 
 log = logging.getLogger(__name__)
@@ -32,7 +31,7 @@ def up(*, keep: bool) -> Sandbox:
         if STATE.exists():
             shutil.copytree(STATE / "logs", LOGS / "start", dirs_exist_ok=True)
             log.error("the cluster did not start; its logs are in %s", LOGS / "start")
-        sandbox.destroy()
+        created.end()
         raise
     return created
 
@@ -63,13 +62,6 @@ def load(into: Sandbox) -> Images:
 def down() -> None:
     """End the cluster on this machine, if there is one, and remove what it made."""
     sandbox.destroy()
-
-
-def down_if_own() -> None:
-    """End the cluster that this process started, and no other."""
-    record = sandbox.Record.load()
-    if record is not None and record.owner == ProcessId.own():
-        sandbox.destroy()
 
 
 def loaded() -> Images | None:

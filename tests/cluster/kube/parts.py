@@ -29,7 +29,7 @@ class Parts:
     def start(self, name: str, command: Sequence[str]) -> None:
         """Run a binary of INSIDE/bin until the sandbox ends; its output goes to `logs/<name>.log`."""
         with self.log_of(name).open("ab") as output:
-            self._started[name] = subprocess.Popen(
+            started = subprocess.Popen(
                 self.sandbox.enter(
                     ["env", "-i", f"PATH={INSIDE_PATH}", "HOME=/root", f"{INSIDE}/bin/{command[0]}", *command[1:]]
                 ),
@@ -38,6 +38,8 @@ class Parts:
                 stderr=output,
                 start_new_session=True,
             )
+        self._started[name] = started
+        self.sandbox.children.append(started)
 
     def wait(self, what: str, is_ready: Callable[[], object]) -> None:
         """Return when `is_ready` gives something true; its ClusterError means "not yet"."""

@@ -60,6 +60,8 @@ class Sandbox:
 
     def __init__(self, record: Record) -> None:
         self.record = record
+        self.children: list[subprocess.Popen[bytes]] = []
+        """What this process started in it, to be waited for when it has ended."""
 
     @classmethod
     def running(cls) -> "Sandbox | None":
@@ -75,8 +77,10 @@ class Sandbox:
         STATE.mkdir(mode=0o700, parents=True)
         for folder in (OUTSIDE / "bin", OUTSIDE / "etc", STATE / "var-log", STATE / "logs"):
             folder.mkdir(parents=True)
-        sandbox = cls(Record(_start_init(), None if keep else ProcessId.own()))
+        launcher, init = _start_init()
+        sandbox = cls(Record(init, None if keep else ProcessId.own()))
         sandbox.record.save()
+        sandbox.children.append(launcher)
         sandbox._furnish(binaries)
         return sandbox
 
@@ -88,6 +92,12 @@ class Sandbox:
     def run(self, command: Sequence[str | Path], *, stdin: str | None = None, timeout_s: float = 120) -> str:
         """Run a tool inside to its end and give its output."""
         return run(self.enter(command), stdin=stdin, timeout_s=timeout_s)
+
+    def end(self) -> None:
+        """End all that runs in it, and remove all it made."""
+        destroy()
+        for child in self.children:
+            child.wait(timeout=30)
 
     def _furnish(self, binaries: Path) -> None:
         self.run(["mount", "--bind", binaries, OUTSIDE / "bin"])  # before /var/lib hides where it may be
@@ -112,7 +122,7 @@ class Sandbox:
         cgroups.create()
 
 
-def _start_init() -> ProcessId:
+def _start_init() -> tuple[subprocess.Popen[bytes], ProcessId]:
     ready = STATE / "init.ready"
     script = Path(__file__).with_name("init.py")
     command = ["unshare", "--pid", "--fork", "--mount", "--propagation", "private", "--net"]
@@ -130,7 +140,7 @@ def _start_init() -> ProcessId:
             raise PartDied(f"no namespaces for the cluster: {(STATE / 'logs' / 'init.log').read_text()}")
         time.sleep(0.02)
     pid, start_ticks = ready.read_text().split()
-    return ProcessId(int(pid), int(start_ticks))
+    return launcher, ProcessId(int(pid), int(start_ticks))
 
 
 def refuse_to_replace_a_living_one() -> None:

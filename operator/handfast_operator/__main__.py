@@ -1,0 +1,7 @@
+"""`python -m handfast_operator VERB`."""
+
+import sys
+
+from handfast_operator.main import main
+
+sys.exit(main())

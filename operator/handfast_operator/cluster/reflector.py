@@ -1,0 +1,124 @@
+"""A store that follows the API server: list, then watch, for ever.
+
+The one rule: what the store says was true at its revision. A gap in the watch is closed by a new list, whose difference
+to the store tells what was missed; whatever fails is tried again with back-off, and the store keeps what it has.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+import aiohttp
+
+from handfast_operator.cluster.client import ApiClient, ApiError, Json
+from handfast_operator.cluster.kinds import METADATA_ONLY, METADATA_ONLY_WATCH, Kind
+from handfast_operator.cluster.store import Store, Stored
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=Stored)
+PAGE: Final = 500
+"""Objects per page of a list."""
+WATCH_S: Final = 290
+"""Seconds after which the API server ends a watch: below the load balancers' usual 300."""
+FIRST_BACKOFF_S: Final = 0.2
+LAST_BACKOFF_S: Final = 15.0
+GONE: Final = 410
+
+
+class Reflector(Generic[T]):
+    """Keeps one store true."""
+
+    def __init__(self, client: ApiClient, kind: Kind, store: Store[T], parse: Callable[[Any], T]) -> None:
+        self._client = client
+        self._kind = kind
+        self._parse = parse
+        self.store = store
+        self.fresh_at = time.monotonic()
+        """When the API server last said anything, in monotonic seconds."""
+        self._synced = asyncio.Event()
+        self._revision = ""
+        """Where the watch goes on; empty: a list is needed."""
+
+    async def wait_synced(self) -> None:
+        """Until the first list is complete."""
+        await self._synced.wait()
+
+    async def run(self) -> None:
+        """Follow the API server until cancelled."""
+        backoff = FIRST_BACKOFF_S
+        while True:
+            try:
+                if not self._revision:
+                    self._revision = await self._list()
+                backoff = FIRST_BACKOFF_S
+                await self._watch()
+                continue
+            except ApiError as error:
+                if error.status == GONE:
+                    self._revision = ""
+                    continue
+                problem = str(error)
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                problem = f"{type(error).__name__}: {error}"
+            log.warning(
+                "cannot follow the API server, trying again", extra={"kind": self._kind.plural, "error": problem}
+            )
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries
+            backoff = min(backoff * 2, LAST_BACKOFF_S)
+
+    async def _list(self) -> str:
+        """Replace the store by a complete list; the revision to watch from. Raises ApiError, 410 included."""
+        items: list[T] = []
+        params = {"limit": str(PAGE), **self._selection()}
+        while True:
+            page = await self._client.get(self._kind.path, params, accept=self._accept(METADATA_ONLY))
+            self.fresh_at = time.monotonic()
+            items.extend(self._parse(raw) for raw in page.get("items") or ())
+            following = page["metadata"].get("continue")
+            revision = str(page["metadata"]["resourceVersion"])
+            if not following:
+                break
+            params = {**params, "continue": following}
+            await asyncio.sleep(0)  # a large list must not stall those who answer sidecars meanwhile
+        self.store.replace(items, int(revision))
+        self._synced.set()
+        return revision
+
+    async def _watch(self) -> None:
+        """Apply events until the server ends the watch."""
+        params = {
+            "resourceVersion": self._revision,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_S),
+            **self._selection(),
+        }
+        async for event in self._client.watch(self._kind.path, params, accept=self._accept(METADATA_ONLY_WATCH)):
+            self.fresh_at = time.monotonic()
+            self._revision = self._apply(event)
+        self.fresh_at = time.monotonic()
+
+    def _apply(self, event: Json) -> str:
+        """Take one event into the store; its revision."""
+        kind, raw = event.get("type"), event.get("object") or {}
+        if kind == "ERROR":
+            raise ApiError(
+                int(raw.get("code", 500)), str(raw.get("reason", "")), str(raw.get("message", "watch error"))
+            )
+        revision = str(raw["metadata"]["resourceVersion"])
+        if kind in ("ADDED", "MODIFIED"):
+            self.store.put(self._parse(raw))
+        elif kind == "DELETED":
+            self.store.remove(self._parse(raw).key, int(revision))
+        else:
+            self.store.seen(int(revision))
+        return revision
+
+    def _selection(self) -> dict[str, str]:
+        return {"labelSelector": self._kind.selector} if self._kind.selector else {}
+
+    def _accept(self, metadata_only: str) -> str:
+        return metadata_only if self._kind.metadata_only else "application/json"

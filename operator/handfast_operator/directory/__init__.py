@@ -1,0 +1,1 @@
+"""What sidecars are told about addresses and policy, and what they tell about themselves."""

@@ -1,0 +1,138 @@
+"""One sidecar's conversation: its lines in, our lines out. Pure.
+
+The one rule: who speaks was settled by the leaf before the first line, so nothing in a line can change it. What breaks
+the protocol ends the session with a reason, and costs nobody else anything.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import ip_address
+from typing import assert_never
+
+from handfast_operator.directory.subscriptions import Subscriptions
+from handfast_sidecar import __version__
+from handfast_sidecar.directory.codec import decode_from_sidecar, encode
+from handfast_sidecar.directory.messages import (
+    MAX_WATCHES,
+    PROTOCOL,
+    Hello,
+    PolicyUpdate,
+    Report,
+    Unwatch,
+    Watch,
+    Welcome,
+)
+from handfast_sidecar.errors import BadMessage, HandfastError
+from handfast_sidecar.identity.spiffe import SpiffeId
+
+
+class SessionEnded(HandfastError):
+    """The session is over; `reason` is the metric's label and the word in our goodbye."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Whom a session is with, as its leaf and the API server say."""
+
+    uid: str
+    pod: str
+    """namespace/name."""
+    identity: SpiffeId
+    not_after: datetime
+
+
+class Session:
+    """The state of one conversation."""
+
+    __slots__ = ("_limit", "_policy", "_ranges", "_report", "_subscriptions", "greeted", "peer", "watched")
+
+    def __init__(
+        self,
+        peer: Peer,
+        subscriptions: Subscriptions["Session"],
+        policy: Callable[[str], PolicyUpdate | None],
+        report: Callable[[Peer, Report], None],
+        cluster_ranges: tuple[str, ...] = (),
+        *,
+        limit: int = MAX_WATCHES,
+    ) -> None:
+        self.peer = peer
+        self.greeted = False
+        self.watched: set[str] = set()
+        self._subscriptions = subscriptions
+        self._policy = policy
+        self._report = report
+        self._ranges = cluster_ranges
+        self._limit = limit
+
+    def receive(self, line: bytes) -> tuple[bytes, ...]:
+        """The lines that answer one line; raises SessionEnded when there is nothing more to say."""
+        try:
+            message = decode_from_sidecar(line)
+        except BadMessage as error:
+            raise SessionEnded("bad_message", str(error)) from error
+        if not self.greeted and not isinstance(message, Hello):
+            raise SessionEnded("protocol", f"the first line must be a hello, found {line[:80]!r}")
+        match message:
+            case Hello():
+                return self._welcome(message)
+            case Watch(address):
+                return (self._watch(address),)
+            case Unwatch(address):
+                self._unwatch(address)
+            case Report():
+                self._report(self.peer, message)
+            case None:
+                pass  # a newer sidecar may say what we do not know
+            case _:
+                assert_never(message)
+        return ()
+
+    def policy_line(self) -> bytes:
+        """The pod's effective policy now; nothing when the pod is gone."""
+        update = self._policy(self.peer.uid)
+        return encode(update) if update is not None else b""
+
+    def end(self) -> None:
+        """Take back every watch."""
+        for address in self.watched:
+            self._subscriptions.unwatch(self, address)
+        self.watched.clear()
+
+    def _welcome(self, hello: Hello) -> tuple[bytes, ...]:
+        if self.greeted:
+            raise SessionEnded("protocol", "a second hello")
+        if hello.protocol != PROTOCOL:
+            raise SessionEnded(
+                "protocol",
+                f"the sidecar speaks protocol {hello.protocol}, this directory {PROTOCOL}: restart the pod so that it"
+                " gets a sidecar of the operator's version",
+            )
+        self.greeted = True
+        return (encode(Welcome(__version__, self._ranges)), self.policy_line())
+
+    def _watch(self, address: str) -> bytes:
+        if len(self.watched) >= self._limit and address not in self.watched:
+            raise SessionEnded("too_many_watches", f"more than {self._limit} addresses are watched at a time")
+        if not _canonical(address):
+            raise SessionEnded("bad_address", f"{address[:60]!r} is no IP address in its shortest form")
+        self.watched.add(address)
+        return self._subscriptions.watch(self, address)
+
+    def _unwatch(self, address: str) -> None:
+        if address in self.watched:
+            self.watched.remove(address)
+            self._subscriptions.unwatch(self, address)
+
+
+def _canonical(address: str) -> bool:
+    """Two spellings of one address would be two watches, and neither would match the pod's own."""
+    try:
+        return str(ip_address(address)) == address
+    except ValueError:
+        return False

@@ -1,0 +1,91 @@
+"""`handfast-operator VERB`: reads the settings, starts a role, and turns errors into exit codes. It only wires.
+
+Exit codes: 0 ended as asked, 1 a role failed, 2 unusable arguments or settings.
+"""
+
+import argparse
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from handfast_operator import __version__
+from handfast_operator.cluster.client import ApiError
+from handfast_operator.settings import Settings
+from handfast_sidecar.errors import BadConfig, HandfastError
+from handfast_sidecar.observe import logs
+
+log = logging.getLogger(__name__)
+
+ROLES: Final = {"controller": "controller", "webhook": "admission", "directory": "directory"}
+"""Each role and the package whose `server.run` it is; imported when asked for, so no role pays for another's memory."""
+STOP_S: Final = 30
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script."""
+    parser = argparse.ArgumentParser(prog="handfast-operator", description="Handfast's control plane")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("role", choices=[*ROLES, "all"], help="`all` runs the three as processes of one container")
+    role = parser.parse_args(arguments).role
+    logs.configure(os.environ.get("HANDFAST_LOG_LEVEL", "info"))
+    try:
+        settings = Settings.from_environment(os.environ)
+    except BadConfig as error:
+        log.error("unusable settings", extra={"detail": str(error)})
+        return 2
+    return run_all() if role == "all" else run_role(role, settings)
+
+
+def run_role(role: str, settings: Settings) -> int:
+    """Run one role until SIGTERM or its failure."""
+    run: Callable[[Settings], Awaitable[None]] = importlib.import_module(f"handfast_operator.{ROLES[role]}.server").run
+    log.info("starting", extra={"role": role, "version": __version__, "trust_domain": settings.trust_domain})
+    failed = False
+    try:
+        asyncio.run(_until_stopped(run(settings)))
+    except* (HandfastError, ApiError, OSError) as group:
+        failed = True
+        for error in group.exceptions:
+            log.error("stopped by an error", extra={"role": role, "detail": str(error)})
+    return int(failed)
+
+
+async def _until_stopped(running: Awaitable[None]) -> None:
+    """Cancel the role on SIGTERM or SIGINT: it drains in its own `finally`."""
+    task = asyncio.ensure_future(running)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        log.info("stopped")
+
+
+def run_all() -> int:
+    """The three roles as child processes: they must not share a fate, but a container has one, so one end ends all."""
+    children = {role: subprocess.Popen([sys.executable, "-m", "handfast_operator", role]) for role in ROLES}
+    stopping = False
+
+    def stop(_signal: int, _frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+        for child in children.values():
+            child.terminate()
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, stop)
+    pid, status = os.wait()
+    code = os.waitstatus_to_exitcode(status)
+    ended = next(role for role, child in children.items() if child.pid == pid)
+    children[ended].returncode = code
+    if not stopping:
+        log.error("a role ended, stopping the others", extra={"role": ended, "exit_code": code})
+        stop(0, None)
+    codes = [code, *(child.wait(STOP_S) for role, child in children.items() if role != ended)]
+    return 0 if stopping and not any(codes) else 1

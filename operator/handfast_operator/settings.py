@@ -1,0 +1,82 @@
+"""What the operator was started with: the chart writes it into each role's environment."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from handfast_sidecar.config.document import Network, parse_ranges
+from handfast_sidecar.errors import BadConfig, BadSpiffeId
+from handfast_sidecar.identity.spiffe import SpiffeId, check_trust_domain
+from handfast_sidecar.wellknown import DIRECTORY_ACCOUNT
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of all roles; a role reads those that concern it."""
+
+    namespace: str = "handfast-system"
+    """Where the operator runs, and keeps its authorities."""
+    pod_name: str = "handfast"
+    """Who holds the Lease."""
+    trust_domain: str = "cluster.local"
+    sidecar_image: str = "handfast/sidecar:latest"
+    sidecar_pull_policy: str = "IfNotPresent"
+    sidecar_resources: Mapping[str, Any] = field(default_factory=dict)
+    sidecar_log_level: str = "info"
+    cluster_ranges: tuple[Network, ...] = ()
+    """Empty: found in the cluster."""
+    log_level: str = "info"
+    tls_dir: Path = Path("/var/run/handfast/serving")
+    """tls.crt, tls.key and ca.crt of the webhook's or the directory's own certificate."""
+
+    @property
+    def directory_id(self) -> SpiffeId:
+        """The only identity that sidecars accept as the directory."""
+        return SpiffeId.of_service_account(self.trust_domain, self.namespace, DIRECTORY_ACCOUNT)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read the HANDFAST_* variables; raises BadConfig that names the one that is wrong."""
+        default = cls()
+        ranges = [part.strip() for part in environment.get("HANDFAST_CLUSTER_RANGES", "").split(",") if part.strip()]
+        log_level = environment.get("HANDFAST_LOG_LEVEL") or default.log_level
+        return cls(
+            namespace=environment.get("HANDFAST_NAMESPACE") or default.namespace,
+            pod_name=environment.get("HANDFAST_POD_NAME") or default.pod_name,
+            trust_domain=_trust_domain(environment.get("HANDFAST_TRUST_DOMAIN") or default.trust_domain),
+            sidecar_image=environment.get("HANDFAST_SIDECAR_IMAGE") or default.sidecar_image,
+            sidecar_pull_policy=environment.get("HANDFAST_SIDECAR_PULL_POLICY") or default.sidecar_pull_policy,
+            sidecar_resources=_object(
+                "HANDFAST_SIDECAR_RESOURCES", environment.get("HANDFAST_SIDECAR_RESOURCES") or "{}"
+            ),
+            sidecar_log_level=environment.get("HANDFAST_SIDECAR_LOG_LEVEL") or log_level,
+            cluster_ranges=_ranges(ranges),
+            log_level=log_level,
+            tls_dir=Path(environment.get("HANDFAST_TLS_DIR") or default.tls_dir),
+        )
+
+
+def _trust_domain(name: str) -> str:
+    try:
+        return check_trust_domain(name)
+    except BadSpiffeId as error:
+        raise BadConfig(f"HANDFAST_TRUST_DOMAIN (chart value trustDomain): {error}") from error
+
+
+def _ranges(ranges: list[str]) -> tuple[Network, ...]:
+    try:
+        return parse_ranges(ranges)
+    except ValueError as error:
+        raise BadConfig(f"HANDFAST_CLUSTER_RANGES (chart value clusterRanges): {error}") from error
+
+
+def _object(name: str, text: str) -> Mapping[str, Any]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise BadConfig(f"{name} is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise BadConfig(f"{name}: expected an object, found {type(document).__name__}")
+    return document

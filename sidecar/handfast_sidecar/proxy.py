@@ -1,0 +1,194 @@
+"""The verb `proxy`: builds the parts, ties them together, serves until SIGTERM, and drains. It only wires."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Mapping
+from typing import Any, Final
+
+from handfast_sidecar import __version__
+from handfast_sidecar.config.document import within
+from handfast_sidecar.directory.cache_file import CacheFile
+from handfast_sidecar.directory.client import Directory
+from handfast_sidecar.directory.messages import PolicyUpdate
+from handfast_sidecar.identity.reload import Identity, IdentityKeeper
+from handfast_sidecar.observe.admin import AdminServer
+from handfast_sidecar.observe.evidence import report
+from handfast_sidecar.observe.metrics import Registry
+from handfast_sidecar.policy.in_force import PolicyInForce
+from handfast_sidecar.settings import Settings
+from handfast_sidecar.traffic.inbound import Inbound
+from handfast_sidecar.traffic.listener import Listener
+from handfast_sidecar.traffic.mesh_port import HANDSHAKES, MeshPort
+from handfast_sidecar.traffic.outbound import Outbound
+from handfast_sidecar.traffic.probes import ProbeRunner
+from handfast_sidecar.traffic.sockets import listen_on_all
+from handfast_sidecar.traffic.telemetry import Telemetry
+from handfast_sidecar.tunnel.pool import TunnelPool
+from handfast_sidecar.wellknown import ADMIN_PORT, INBOUND_PORT, MESH_PORT, OUTBOUND_PORT
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS: Final = 20_000
+"""Connections of the application in each direction; more wait in the kernel's queue."""
+DRAIN_S: Final = 5.0
+"""Seconds that live connections get after SIGTERM. A native sidecar is stopped after its application, so only what the
+application wrote last is still under way."""
+DRAIN_POLL_S: Final = 0.05
+
+
+class Proxy:
+    """The parts of one sidecar."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = Registry()
+        self._identity = IdentityKeeper(settings.identity_path, self._registry)
+        first = self._identity.load_first()
+        config = first.material.config
+        self._policy = PolicyInForce(config.policy, config.revision)
+        self._telemetry = Telemetry(self._registry, lambda: self._identity.current.leaf.spiffe_id)
+        self._directory = Directory(
+            self._identity,
+            lambda: report(self._identity.current.material, self._policy.revision, self._telemetry.edges.edges),
+            self._policy_update,
+            self._registry,
+            cache=CacheFile(settings.cache_path, first.leaf.pod_uid),
+        )
+        self._pool = TunnelPool(
+            lambda: self._identity.current,
+            opened=self._telemetry.tunnel_opened("client"),
+            closed=self._telemetry.tunnel_closed("client"),
+            failed=self._telemetry.handshake_failed("client"),
+        )
+        self._outbound = Outbound(
+            self._directory,
+            self._pool,
+            self._in_cluster,
+            self._telemetry.connection_over,
+        )
+        self._inbound = Inbound(
+            self._policy,
+            settings.pod_ips,
+            lambda: self._identity.current.material.config.trust_domain,
+            self._telemetry.connection_over,
+        )
+        self._mesh = MeshPort(
+            lambda: self._identity.current,
+            self._inbound.stream,
+            opened=self._telemetry.tunnel_opened("server"),
+            closed=self._telemetry.tunnel_closed("server"),
+            failed=self._telemetry.handshake_failed("server"),
+        )
+        self._admin = AdminServer(
+            self._registry,
+            ready=self._not_ready,
+            probe=ProbeRunner(settings.probes, settings.first_ip),
+            debug={"policy": self._debug_policy, "tunnels": self._debug_tunnels},
+        )
+        self._listeners: list[Listener] = []
+        self._identity.subscribe(self._identity_changed)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. Raises OSError when a port is taken."""
+        stop = asyncio.Event()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        await self._admin.start(listen_on_all(ADMIN_PORT))
+        self._listen()
+        log.info(
+            "sidecar ready",
+            extra={
+                "version": __version__,
+                "identity": str(self._identity.current.leaf.spiffe_id),
+                "mode": self._policy.policy.default.mode.value,
+                "rule": self._policy.policy.default.origin,
+            },
+        )
+        tasks = [asyncio.create_task(each) for each in (self._identity.run(), self._directory.run(), self._pool.run())]
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            done, _pending = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopped}:
+                task.result()
+            await self._drain()
+        finally:
+            for task in (*tasks, stopped):
+                task.cancel()
+            await asyncio.gather(*tasks, stopped, return_exceptions=True)
+            self._close()
+            await self._admin.close()
+            await asyncio.sleep(0)
+
+    def _listen(self) -> None:
+        for name, port, slots, owner, accepted in (
+            ("outbound", OUTBOUND_PORT, MAX_CONNECTIONS, self._outbound, self._outbound.accepted),
+            ("inbound", INBOUND_PORT, MAX_CONNECTIONS, self._inbound, self._inbound.plaintext),
+            ("mesh", MESH_PORT, HANDSHAKES, self._mesh, self._mesh.accepted),
+        ):
+            listener = Listener(name, listen_on_all(port), slots, accepted)
+            owner.released = listener.release
+            self._listeners.append(listener)
+
+    async def _drain(self) -> None:
+        """No new connections; those that run get DRAIN_S to end by themselves."""
+        log.info("draining", extra={"connections": self._connections()})
+        self._inbound.draining = True
+        self._mesh.drain("shutting_down")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + DRAIN_S
+        while self._connections() and loop.time() < deadline:  # noqa: ASYNC110 - two sets to empty, neither has an event
+            await asyncio.sleep(DRAIN_POLL_S)
+
+    def _close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._outbound.stop("shutting_down")
+        self._inbound.stop("shutting_down")
+        self._pool.close("shutting_down")
+        self._mesh.close("shutting_down")
+        log.info("stopped")
+
+    def _in_cluster(self, address: str) -> bool:
+        """Ranges as the Secret and, once it spoke, the directory know them: either is enough to be careful."""
+        config = self._identity.current.material.config
+        return config.in_cluster(address) or within(self._directory.cluster_ranges, address)
+
+    def _connections(self) -> int:
+        return len(self._outbound.relays) + len(self._inbound.relays)
+
+    def _identity_changed(self, identity: Identity) -> None:
+        config = identity.material.config
+        self._offer(config.revision, config.policy, "config.json")
+
+    def _policy_update(self, update: PolicyUpdate) -> None:
+        self._offer(update.revision, update.policy, "directory")
+
+    def _offer(self, revision: int, policy: Any, source: str) -> None:
+        if self._policy.offer(policy, revision):
+            rule = self._policy.policy.default
+            log.info(
+                "policy changed",
+                extra={"mode": rule.mode.value, "rule": rule.origin, "revision": revision, "source": source},
+            )
+
+    def _not_ready(self) -> list[str]:
+        """Why kubelet should send no traffic here. The directory may be away: its last answers and config.json hold."""
+        if self._identity.expired():
+            leaf = self._identity.current.leaf
+            return [f"the certificate expired at {leaf.not_after.isoformat()}: is handfast-controller running?"]
+        return [] if self._listeners else ["not listening yet"]
+
+    def _debug_policy(self) -> Mapping[str, Any]:
+        return {"revision": self._policy.revision, "policy": self._policy.policy.to_json()}
+
+    def _debug_tunnels(self) -> list[Mapping[str, Any]]:
+        return [
+            {
+                "peer": str(each.peer.spiffe_id),
+                "address": each.peer_address,
+                "streams": each.open_streams,
+                "group": each.group,
+            }
+            for each in self._mesh.registry
+        ]

@@ -1,0 +1,44 @@
+"""What the container was started with: facts of the pod's spec, written into its environment by the webhook."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from handfast_sidecar.config.probes import ProbeTable
+from handfast_sidecar.errors import BadConfig
+from handfast_sidecar.wellknown import (
+    CACHE_PATH,
+    ENV_LOG_LEVEL,
+    ENV_POD_IPS,
+    ENV_PROBES,
+    IDENTITY_PATH,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of `handfast-sidecar proxy`."""
+
+    pod_ips: frozenset[str]
+    probes: ProbeTable
+    log_level: str = "info"
+    identity_path: Path = Path(IDENTITY_PATH)
+    cache_path: Path = Path(CACHE_PATH)
+
+    @property
+    def first_ip(self) -> str:
+        """The address that probes are asked at."""
+        return min(self.pod_ips, key=lambda ip: (":" in ip, ip))
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read the variables of `wellknown`; raises BadConfig that names the one that is wrong."""
+        ips = [part.strip() for part in environment.get(ENV_POD_IPS, "").split(",") if part.strip()]
+        if not ips:
+            raise BadConfig(f"{ENV_POD_IPS} is empty: it comes from status.podIPs of the pod (downward API)")
+        try:
+            addresses = frozenset(str(ip_address(ip)) for ip in ips)
+        except ValueError as error:
+            raise BadConfig(f"{ENV_POD_IPS}: {error}") from error
+        return cls(addresses, ProbeTable.parse(environment.get(ENV_PROBES, "")), environment.get(ENV_LOG_LEVEL, "info"))

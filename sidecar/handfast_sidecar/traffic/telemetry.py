@@ -1,0 +1,117 @@
+"""What is told of connections and tunnels: metrics, the access log, and the evidence for the directory."""
+
+import time
+from collections.abc import Callable
+
+from handfast_sidecar.identity.spiffe import SpiffeId
+from handfast_sidecar.observe import access_log
+from handfast_sidecar.observe.access_log import ALLOWED, REFUSED, ConnectionRecord
+from handfast_sidecar.observe.evidence import EdgeTable
+from handfast_sidecar.observe.metrics import Registry
+from handfast_sidecar.traffic.connection import OK, Connection
+from handfast_sidecar.tunnel.connection import Tunnel
+
+
+class Telemetry:
+    """Every metric of the data path is declared here. Labels never grow with the number of peers."""
+
+    def __init__(self, registry: Registry, own: Callable[[], SpiffeId]) -> None:
+        self._own = own
+        self.edges = EdgeTable()
+        self._connections = registry.counter(
+            "handfast_connections_closed_total",
+            "Application connections that ended, by direction, whether they were encrypted, and how they ended.",
+            ("direction", "encrypted", "reason"),
+        )
+        self._bytes = registry.counter(
+            "handfast_bytes_total",
+            "Bytes of applications' connections that ended: `in` to this pod's application, `out` from it.",
+            ("direction", "encrypted"),
+        )
+        self._denied = registry.counter(
+            "handfast_denied_total", "Connections that were refused, by direction and reason.", ("direction", "reason")
+        )
+        self._plaintext = registry.counter(
+            "handfast_plaintext_connections_total", "Connections that passed unencrypted, by direction.", ("direction",)
+        )
+        self._tunnels = registry.gauge("handfast_tunnels", "Open tunnels, by the side that opened them.", ("side",))
+        self._opened = registry.counter(
+            "handfast_tunnels_opened_total",
+            "Tunnels, by TLS version, cipher and group.",
+            ("side", "version", "cipher", "group"),
+        )
+        self._closed = registry.counter(
+            "handfast_tunnels_closed_total", "Tunnels that ended, by reason.", ("side", "reason")
+        )
+        self._failures = registry.counter(
+            "handfast_handshake_failures_total", "Handshakes that ended in no tunnel, by reason.", ("side", "reason")
+        )
+
+    def connection_over(self, connection: Connection) -> None:
+        """An application's connection ended, or was refused."""
+        tunnel = connection.tunnel
+        direction, encrypted = connection.direction, tunnel is not None
+        edge = self.edges.edge(
+            direction,
+            str(connection.peer) if connection.peer is not None else _other_end(connection),
+            connection.destination_port,
+            encrypted=encrypted,
+        )
+        if connection.refused:
+            edge.refuse(connection.reason)
+            self._denied.labels(direction, connection.reason).inc()
+        else:
+            edge.connections += 1
+            edge.bytes_in += connection.bytes_in
+            edge.bytes_out += connection.bytes_out
+            word = "true" if encrypted else "false"
+            self._connections.labels(direction, word, connection.reason).inc()
+            self._bytes.labels("in", word).inc(connection.bytes_in)
+            self._bytes.labels("out", word).inc(connection.bytes_out)
+            if not encrypted:
+                self._plaintext.labels(direction).inc()
+        access_log.write(self._record(connection, tunnel))
+
+    def tunnel_opened(self, side: str) -> Callable[[Tunnel], None]:
+        """What to call with each tunnel of a side: `client` or `server`."""
+
+        def opened(tunnel: Tunnel) -> None:
+            self._tunnels.labels(side).inc()
+            self._opened.labels(side, tunnel.version, tunnel.cipher, tunnel.group).inc()
+
+        return opened
+
+    def tunnel_closed(self, side: str) -> Callable[[Tunnel, str], None]:
+        """What to call with each tunnel of a side that ended."""
+
+        def closed(_tunnel: Tunnel, reason: str) -> None:
+            self._tunnels.labels(side).dec()
+            self._closed.labels(side, reason).inc()
+
+        return closed
+
+    def handshake_failed(self, side: str) -> Callable[[str], None]:
+        """What to call with the reason of each failed handshake."""
+        return lambda reason: self._failures.labels(side, reason).inc()
+
+    def _record(self, connection: Connection, tunnel: Tunnel | None) -> ConnectionRecord:
+        return ConnectionRecord(
+            direction=connection.direction,
+            own=self._own(),
+            peer=connection.peer,
+            source=f"{connection.source}:{connection.source_port}",
+            destination=f"{connection.destination}:{connection.destination_port}",
+            bytes_in=connection.bytes_in,
+            bytes_out=connection.bytes_out,
+            duration_s=time.monotonic() - connection.started,
+            tls_version=tunnel.version if tunnel is not None else "",
+            cipher=tunnel.cipher if tunnel is not None else "",
+            group=tunnel.group if tunnel is not None else "",
+            verdict=REFUSED if connection.refused else ALLOWED,
+            rule=connection.rule,
+            reason="" if connection.reason == OK else connection.reason,
+        )
+
+
+def _other_end(connection: Connection) -> str:
+    return connection.source if connection.direction == "in" else connection.destination
