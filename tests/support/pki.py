@@ -114,6 +114,14 @@ class TestAuthority:
             self._issuer, self._issuer_key = certificate, key
             self._between = (certificate, *self._between)
 
+    @classmethod
+    def of(cls, trust_domain: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> "TestAuthority":
+        """An authority that exists already: what it would never issue can then be issued in its name."""
+        authority = cls(trust_domain)
+        authority.root, authority.key = certificate, key
+        authority._issuer, authority._issuer_key = certificate, key
+        return authority
+
     @property
     def bundle_pem(self) -> bytes:
         return self.root.public_bytes(Encoding.PEM)

@@ -18,13 +18,14 @@ SLOW_S: Final = 30.0
 HIGH_WATER: Final = 256 << 10
 """Bytes on their way to a sidecar, above which it is waited for. One answer more may come on top."""
 _ALIVE: Final = encode(Alive())
+Ended = Callable[["Connection", SessionEnded], None]
 
 
 class Connection(asyncio.Protocol):
-    """Reads nothing before `begin`, and tells `ended` once, with the reason, when it is over."""
+    """Reads nothing before `begin`, and calls `ended` once, with the reason, when it is over."""
 
-    def __init__(self, ended: Callable[["Connection", SessionEnded], None]) -> None:
-        self._ended = ended
+    def __init__(self) -> None:
+        self.ended: Ended | None = None
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._session: Session | None = None
@@ -96,7 +97,8 @@ class Connection(asyncio.Protocol):
             transport.abort()
         if self._session is not None:
             self._session.end()
-        self._ended(self, reason)
+        if self.ended is not None:
+            self.ended(self, reason)
 
     # --- asyncio's side
 

@@ -57,6 +57,10 @@ class Evidence:
                     totals[edge.direction, edge.encrypted] += edge.connections
         return totals
 
+    def total(self, direction: str, encrypted: bool) -> int:
+        """One of the totals."""
+        return self.totals()[direction, encrypted]
+
     def to_json(self) -> dict[str, Any]:
         """As served at /evidence (docs/protocol.md, "evidence")."""
         return {"version": 1, "pods": {uid: _to_json(each) for uid, each in self._by_uid.items()}}

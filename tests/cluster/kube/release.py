@@ -1,6 +1,7 @@
 """Handfast itself on a cluster: the chart of this work tree, installed by Helm with images made from it."""
 
 from cluster.kube.client import Kubectl
+from cluster.kube.errors import ClusterError, PartDied
 from cluster.kube.images import Images
 from cluster.kube.places import REPOSITORY
 
@@ -22,11 +23,21 @@ class Release:
 
     def install(self, *settings: str) -> None:
         """Install or upgrade until all Deployments are Available; `settings`: further `key=value` of the chart."""
+        if self.installed():
+            # Helm installs CRDs once and never changes them again; a person is told to do this, so we do it.
+            self._kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
         chosen = (f"--set={setting}" for setting in (*image_settings(self.images), *settings))
         where = [f"--namespace={NAMESPACE}", "--create-namespace", "--wait", f"--timeout={INSTALL_S}s"]
-        self._kubectl.helm("upgrade", RELEASE, str(CHART), "--install", *where, *chosen, timeout_s=INSTALL_S + 60)
+        try:
+            self._kubectl.helm("upgrade", RELEASE, str(CHART), "--install", *where, *chosen, timeout_s=INSTALL_S + 60)
+        except ClusterError as error:
+            raise PartDied(f"{error}\n{self.last_words()}") from error
         for deployment in DEPLOYMENTS:
             self.wait_available(deployment)
+
+    def installed(self) -> bool:
+        """Whether Helm knows the release, in whatever state."""
+        return bool(self._kubectl.helm("list", f"--namespace={NAMESPACE}", "--short").split())
 
     def uninstall(self) -> None:
         """As a user would; the namespace stays, as Helm leaves it."""
@@ -60,6 +71,17 @@ class Release:
     def logs(self, deployment: str) -> str:
         """What all its pods have printed."""
         return "".join(self._kubectl.logs(pod, NAMESPACE) for pod in self.pods(deployment))
+
+    def last_words(self) -> str:
+        """Of each of its pods: how it is, and the end of what it printed."""
+        told = [self._kubectl("get", "pods", "--output=wide", f"--namespace={NAMESPACE}")]
+        for pod in self._kubectl.list("pods", NAMESPACE):
+            name = pod["metadata"]["name"]
+            try:
+                told.append(f"--- {name}\n" + self._kubectl("logs", name, "--tail=15", f"--namespace={NAMESPACE}"))
+            except ClusterError as error:
+                told.append(f"--- {name}\n{error}")
+        return "\n".join(told)
 
 
 def image_settings(images: Images) -> list[str]:

@@ -1,0 +1,103 @@
+"""What the cluster tests ask of Handfast: policies, the sidecars' metrics and access log, and the Secret of a pod."""
+
+import json
+import re
+import time
+from base64 import b64decode
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from cryptography import x509
+
+from cluster.kube.cluster import Cluster
+from cluster.kube.manifests import Manifest
+from handfast_sidecar.identity.leaf import Leaf, read_svid
+from handfast_sidecar.wellknown import ADMIN_PORT, IDENTITY_VOLUME, PROXY_CONTAINER
+
+T = TypeVar("T")
+TRUST_DOMAIN = "cluster.local"
+_SAMPLE = re.compile(r"(?P<name>[a-z_]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+POLL_S = 0.1
+
+
+def policy(namespace: str, name: str, **spec: Any) -> Manifest:
+    """An MTLSPolicy."""
+    return {
+        "apiVersion": "handfast.dev/v1alpha1",
+        "kind": "MTLSPolicy",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def cluster_policy(name: str, **spec: Any) -> Manifest:
+    """A ClusterMTLSPolicy."""
+    return {
+        "apiVersion": "handfast.dev/v1alpha1",
+        "kind": "ClusterMTLSPolicy",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
+def identity_of(namespace: str, account: str = "default") -> str:
+    """The SPIFFE ID of a service account's pods."""
+    return f"spiffe://{TRUST_DOMAIN}/ns/{namespace}/sa/{account}"
+
+
+def until(what: str, look: Callable[[], T], timeout_s: float = 20) -> T:
+    """Ask until the answer is true: for facts that nobody announces. The answer; AssertionError when time is up."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}; last seen: {found!r}"
+        time.sleep(POLL_S)
+
+
+def metric(cluster: Cluster, pod: str, namespace: str, name: str, **labels: str) -> float:
+    """The sum of a sidecar's samples that have these labels."""
+    address = cluster.address_of(pod, namespace)
+    text = cluster.on_node("curl", "--silent", "--fail", "--max-time", "5", f"http://{address}:{ADMIN_PORT}/metrics")
+    total = 0.0
+    for line in text.splitlines():
+        found = _SAMPLE.fullmatch(line)
+        if found is None or found["name"] != name:
+            continue
+        if labels.items() <= dict(_LABEL.findall(found["labels"] or "")).items():
+            total += float(found["value"])
+    return total
+
+
+def access_log(cluster: Cluster, pod: str, namespace: str) -> list[dict[str, Any]]:
+    """The lines of connections that the sidecar of a pod has written."""
+    return [line for line in proxy_log(cluster, pod, namespace) if line.get("logger") == "handfast.access"]
+
+
+def proxy_log(cluster: Cluster, pod: str, namespace: str) -> list[dict[str, Any]]:
+    """All lines of a sidecar."""
+    text = cluster.logs(pod, namespace, container=PROXY_CONTAINER)
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def secret_name(pod: Manifest) -> str:
+    """The identity Secret that the webhook chose."""
+    volume = next(each for each in pod["spec"]["volumes"] if each["name"] == IDENTITY_VOLUME)
+    return str(volume["secret"]["secretName"])
+
+
+def secret_of(cluster: Cluster, pod: str, namespace: str) -> Manifest:
+    """The Secret with a pod's leaf, key, bundle and configuration."""
+    return cluster.get("secret", secret_name(cluster.get("pod", pod, namespace)), namespace)
+
+
+def leaf_of(secret: Manifest) -> Leaf:
+    """The leaf in a Secret, checked as peers check it."""
+    return read_svid(x509.load_pem_x509_certificate(b64decode(secret["data"]["tls.crt"])))
+
+
+def loaded_until(cluster: Cluster, pod: str, namespace: str) -> float:
+    """When the leaf that a sidecar has loaded expires, in Unix time."""
+    return metric(cluster, pod, namespace, "handfast_certificate_expiration_timestamp_seconds")
