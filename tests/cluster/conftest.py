@@ -17,6 +17,7 @@ TIMEOUT_S = 180
 """For a cluster test that sets none: the sixty seconds of the other tests are short for pods that come and go."""
 
 RUNNING = pytest.StashKey[Cluster]()
+KEPT = pytest.StashKey[dict[str, Path]]()
 
 
 class NamespaceFactory(Protocol):
@@ -46,9 +47,14 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep the logs while what failed is still there, and say where they are."""
     report = yield
-    if report.failed and report.when != "teardown" and RUNNING in item.config.stash:
-        folder = evidence.keep(item.config.stash[RUNNING], item.name)
-        report.sections.append(("cluster", f"logs of every part are in {folder}"))
+    if not report.failed or report.when == "teardown" or RUNNING not in item.config.stash:
+        return report
+    # A session's fixture that failed fails every test after it, in the same words: its logs are wanted once.
+    kept = item.config.stash.setdefault(KEPT, {})
+    why = str(call.excinfo.value) if call.excinfo and report.when == "setup" else item.nodeid
+    if why not in kept:
+        kept[why] = evidence.keep(item.config.stash[RUNNING], item.name)
+    report.sections.append(("cluster", f"logs of every part are in {kept[why]}"))
     return report
 
 

@@ -109,7 +109,7 @@ class AuthorityStorage:
             number = max(loaded.highest_number, len(found.bundle)) + 1
             made = await self._make(f"{NAME_PREFIX}{number}", now, root_ttl)
             if found.bundle:
-                self._tell_of_lost_key(found, made)
+                self._tell_of_replacement(found, made)
             found = replace(found, authorities=(*found.authorities, made))
         await self._publish(found, loaded.config_map)
         return found
@@ -121,16 +121,17 @@ class AuthorityStorage:
         log.info("authority made", extra={"authority": name, "trust_domain": self._trust_domain, "serial": made.serial})
         return replace(made, resource_version=written["metadata"]["resourceVersion"])
 
-    def _tell_of_lost_key(self, known: AuthoritySet, made: Authority) -> None:
+    def _tell_of_replacement(self, known: AuthoritySet, made: Authority) -> None:
+        reason = "AuthorityKeyLost" if known.remembered else "AuthorityExpired"
         serials = ", ".join(sorted(known.issuers))
         self._warn(
-            "AuthorityKeyLost",
-            f"no key is left that signs for {self._trust_domain}: the certificates {serials} stay trusted and"
+            reason,
+            f"no key is left that signs for {self._trust_domain}: the certificates {serials} stay in the bundle and"
             f" {made.name} signs from now on. Pods trust it when kubelet has brought them the new bundle, within 100 s",
         )
 
     async def _load(self) -> _Found:
-        """The bundle is read before the keys: it is written after them, so a key made in between is not taken for lost."""
+        """The bundle is read before the keys: it is written after them, so a key made meanwhile is not lost."""
         config_map = await self._read_config_map()
         listed = await self._api.get(SECRETS.within(self._namespace), {"labelSelector": LABEL_AUTHORITY})
         items = listed.get("items") or ()

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +103,7 @@ class ApiClient:
 
     async def watch(
         self, path: str, params: Mapping[str, str], *, accept: str = "application/json"
-    ) -> AsyncIterator[Json]:
+    ) -> AsyncGenerator[Json]:
         """Events until the server ends the watch. Raises ApiError, TimeoutError on silence, or ClientError."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=WATCH_SILENCE_S)
         headers = {**self._access.headers(), "Accept": accept}

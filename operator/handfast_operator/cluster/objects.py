@@ -127,7 +127,9 @@ class SecretMeta:
     annotations: Mapping[str, str]
     owner_uids: tuple[str, ...]
     managers: tuple[str, ...]
-    """Field managers that own a part of its data: any but our own means that somebody else wrote it."""
+    """Who owns a part of its data or of our annotations: any but our own means that somebody else wrote it."""
+    data_keys: tuple[str, ...] = ()
+    """Keys of its data, as far as the managed fields tell."""
 
     @property
     def key(self) -> Key:
@@ -204,9 +206,7 @@ def parse_namespace(raw: Raw) -> Namespace:
 def parse_secret_meta(raw: Raw) -> SecretMeta:
     """A Secret from its PartialObjectMetadata."""
     meta = raw["metadata"]
-    managers = {
-        each.get("manager", "") for each in meta.get("managedFields", ()) if "f:data" in each.get("fieldsV1", {})
-    }
+    fields = [(each.get("manager", ""), each.get("fieldsV1", {})) for each in meta.get("managedFields", ())]
     return SecretMeta(
         namespace=intern(meta["namespace"]),
         name=meta["name"],
@@ -215,8 +215,16 @@ def parse_secret_meta(raw: Raw) -> SecretMeta:
         labels=_interned(meta.get("labels", {})),
         annotations=meta.get("annotations", {}),
         owner_uids=tuple(each["uid"] for each in meta.get("ownerReferences", ())),
-        managers=tuple(sorted(managers)),
+        managers=tuple(sorted({intern(manager) for manager, owned in fields if _owns_identity(owned)})),
+        data_keys=tuple(
+            sorted({intern(key[2:]) for _, owned in fields for key in owned.get("f:data", {}) if key != "."})
+        ),
     )
+
+
+def _owns_identity(owned: Raw) -> bool:
+    annotations = owned.get("f:metadata", {}).get("f:annotations", {})
+    return "f:data" in owned or any(key.startswith("f:handfast.dev/") for key in annotations)
 
 
 def _tcp_ports(raw: Any) -> tuple[ServicePort, ...]:

@@ -8,7 +8,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Final, Generic, TypeVar
 
 import aiohttp
@@ -29,16 +30,33 @@ LAST_BACKOFF_S: Final = 15.0
 GONE: Final = 410
 
 
+def backoff(failures: int) -> float:
+    """Seconds to wait after the given number of failures in a row, spread so that replicas do not return together."""
+    longest = min(FIRST_BACKOFF_S * (1 << min(failures - 1, 20)), LAST_BACKOFF_S)
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
+
+
 class Reflector(Generic[T]):
     """Keeps one store true."""
 
-    def __init__(self, client: ApiClient, kind: Kind, store: Store[T], parse: Callable[[Any], T]) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        kind: Kind,
+        store: Store[T],
+        parse: Callable[[Any], T],
+        *,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._client = client
         self._kind = kind
         self._parse = parse
         self.store = store
         self.fresh_at = time.monotonic()
         """When the API server last said anything, in monotonic seconds."""
+        self._pause = pause
+        self._heard = False
+        """Whether the watch that runs has said anything."""
         self._synced = asyncio.Event()
         self._revision = ""
         """Where the watch goes on; empty: a list is needed."""
@@ -49,26 +67,26 @@ class Reflector(Generic[T]):
 
     async def run(self) -> None:
         """Follow the API server until cancelled."""
-        backoff = FIRST_BACKOFF_S
+        failures = 0
         while True:
+            self._heard = False
             try:
                 if not self._revision:
                     self._revision = await self._list()
-                backoff = FIRST_BACKOFF_S
                 await self._watch()
-                continue
+                problem = "" if self._heard else "the watch ended before anything was said"
             except ApiError as error:
                 if error.status == GONE:
                     self._revision = ""
-                    continue
                 problem = str(error)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 problem = f"{type(error).__name__}: {error}"
-            log.warning(
-                "cannot follow the API server, trying again", extra={"kind": self._kind.plural, "error": problem}
-            )
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries
-            backoff = min(backoff * 2, LAST_BACKOFF_S)
+            failures = failures + 1 if not self._heard else 1
+            if problem and not (failures == 1 and not self._revision):
+                log.warning(
+                    "cannot follow the API server, trying again", extra={"kind": self._kind.plural, "error": problem}
+                )
+                await self._pause(backoff(failures))
 
     async def _list(self) -> str:
         """Replace the store by a complete list; the revision to watch from. Raises ApiError, 410 included."""
@@ -77,13 +95,14 @@ class Reflector(Generic[T]):
         while True:
             page = await self._client.get(self._kind.path, params, accept=self._accept(METADATA_ONLY))
             self.fresh_at = time.monotonic()
-            items.extend(self._parse(raw) for raw in page.get("items") or ())
-            following = page["metadata"].get("continue")
-            revision = str(page["metadata"]["resourceVersion"])
+            items.extend(item for raw in page.get("items") or () if (item := self._understood(raw)) is not None)
+            meta = page.get("metadata") or {}
+            following = meta.get("continue")
             if not following:
                 break
             params = {**params, "continue": following}
             await asyncio.sleep(0)  # a large list must not stall those who answer sidecars meanwhile
+        revision = str(meta.get("resourceVersion", ""))
         self.store.replace(items, int(revision))
         self._synced.set()
         return revision
@@ -96,9 +115,13 @@ class Reflector(Generic[T]):
             "timeoutSeconds": str(WATCH_S),
             **self._selection(),
         }
-        async for event in self._client.watch(self._kind.path, params, accept=self._accept(METADATA_ONLY_WATCH)):
-            self.fresh_at = time.monotonic()
-            self._revision = self._apply(event)
+        async with aclosing(
+            self._client.watch(self._kind.path, params, accept=self._accept(METADATA_ONLY_WATCH))
+        ) as events:
+            async for event in events:
+                self.fresh_at = time.monotonic()
+                self._revision = self._apply(event)
+                self._heard = True
         self.fresh_at = time.monotonic()
 
     def _apply(self, event: Json) -> str:
@@ -108,14 +131,29 @@ class Reflector(Generic[T]):
             raise ApiError(
                 int(raw.get("code", 500)), str(raw.get("reason", "")), str(raw.get("message", "watch error"))
             )
-        revision = str(raw["metadata"]["resourceVersion"])
+        meta = raw.get("metadata") or {}
+        revision = str(meta.get("resourceVersion", ""))
         if kind in ("ADDED", "MODIFIED"):
-            self.store.put(self._parse(raw))
+            item = self._understood(raw)
+            if item is not None:
+                self.store.put(item)
         elif kind == "DELETED":
-            self.store.remove(self._parse(raw).key, int(revision))
-        else:
-            self.store.seen(int(revision))
+            self.store.remove((meta.get("namespace", ""), meta["name"]), int(revision))
+        self.store.seen(int(revision))
         return revision
+
+    def _understood(self, raw: Any) -> T | None:
+        """The object, or what is known of it already: one that we cannot read must not stop the others."""
+        try:
+            return self._parse(raw)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            meta = raw.get("metadata") or {}
+            namespace, name = meta.get("namespace", ""), meta.get("name", "")
+            log.exception(
+                "an object is not understood, what is known of it stays",
+                extra={"kind": self._kind.plural, "namespace": namespace, "name_": name, "error": repr(error)},
+            )
+            return self.store.get(namespace, name)
 
     def _selection(self) -> dict[str, str]:
         return {"labelSelector": self._kind.selector} if self._kind.selector else {}

@@ -11,6 +11,7 @@ from handfast_operator.cluster.objects import EndpointSlice, Key, Pod, Service, 
 from handfast_operator.cluster.store import Store
 from handfast_operator.directory.holders import PodAddresses, addresses_of
 from handfast_sidecar.directory.messages import (
+    MAX_LINE,
     AddressAnswer,
     Endpoint,
     NobodyAddress,
@@ -21,8 +22,10 @@ from handfast_sidecar.directory.messages import (
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.policy.effective import EffectivePolicy, Mode
 
-MAX_ENDPOINTS: Final = 4000
-"""Endpoints in one answer, over all ports of a Service: with more its line would be longer than sidecars read."""
+ENDPOINT_BYTES: Final = 100
+"""Of an endpoint's JSON, at most, beside its address, identity and UID."""
+ANSWER_BYTES: Final = MAX_LINE - (64 << 10)
+"""Room for the endpoints of one answer: of a Service with more, a longer line would end every watcher's stream."""
 
 
 class Compiled(Protocol):
@@ -105,10 +108,8 @@ class AddressIndex:
         )
 
     def _service_answer(self, address: str, service: Service) -> ServiceAddress:
-        per_port = MAX_ENDPOINTS // max(1, len(service.ports))
-        ports = {
-            port.port: tuple(self._endpoints(service.key, port.name, address))[:per_port] for port in service.ports
-        }
+        room = ANSWER_BYTES // max(1, len(service.ports))
+        ports = {port.port: _fitting(self._endpoints(service.key, port.name, address), room) for port in service.ports}
         return ServiceAddress(address, f"{service.namespace}/{service.name}", ports)
 
     def _endpoints(self, service: Key, port_name: str, cluster_ip: str) -> Iterator[Endpoint]:
@@ -207,6 +208,17 @@ class AddressIndex:
             del counts[service]
         if not counts:
             del self._referring[reference]
+
+
+def _fitting(endpoints: Iterable[Endpoint], room: int) -> tuple[Endpoint, ...]:
+    """As many endpoints as the line has room for."""
+    taken = []
+    for each in endpoints:
+        room -= ENDPOINT_BYTES + len(each.address) + len(str(each.identity or "")) + len(each.uid)
+        if room < 0:
+            break
+        taken.append(each)
+    return tuple(taken)
 
 
 def _facts(pod: Pod) -> tuple[object, ...]:

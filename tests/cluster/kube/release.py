@@ -9,7 +9,7 @@ NAMESPACE = "handfast-system"
 RELEASE = "handfast"
 CHART = REPOSITORY / "charts" / "handfast"
 DEPLOYMENTS = ("handfast-controller", "handfast-webhook", "handfast-directory")
-INSTALL_S = 180
+INSTALL_S = 120
 
 
 class Release:

@@ -10,6 +10,7 @@ from handfast_operator.cluster.store import Store
 from handfast_sidecar.policy.effective import EffectivePolicy, Mode, ModeRule
 
 _versions = count(1)
+Object = Pod | Service | EndpointSlice
 TRUST_DOMAIN = "test.example"
 
 
@@ -31,9 +32,7 @@ def service(name: str, *ips: str, ports: Sequence[tuple[str, int]] = (("http", 8
 def endpoint_slice(
     name: str, of: str, ends: Sequence[SliceEndpoint], *, ports: Sequence[tuple[str, int]] = (("http", 8080),)
 ) -> EndpointSlice:
-    return EndpointSlice(
-        "shop", name, next(_versions), of, tuple(ServicePort(*each) for each in ports), tuple(ends)
-    )
+    return EndpointSlice("shop", name, next(_versions), of, tuple(ServicePort(*each) for each in ports), tuple(ends))
 
 
 def end(pod_or_ip: Pod | str, *, ready: bool = True, uid: str | None = None) -> SliceEndpoint:
@@ -77,14 +76,14 @@ class FakePolicies:
 class Cluster:
     """The stores, and shorthands to change them."""
 
-    def __init__(self, *objects: Pod | Service | EndpointSlice) -> None:
+    def __init__(self, *objects: Object) -> None:
         self.pods: Store[Pod] = Store()
         self.services: Store[Service] = Store()
         self.slices: Store[EndpointSlice] = Store()
         self.policies = FakePolicies()
         self.put(*objects)
 
-    def put(self, *objects: Pod | Service | EndpointSlice) -> None:
+    def put(self, *objects: Object) -> None:
         for each in objects:
             match each:
                 case Pod():
@@ -94,7 +93,7 @@ class Cluster:
                 case EndpointSlice():
                     self.slices.put(each)
 
-    def remove(self, each: Pod | Service | EndpointSlice) -> None:
+    def remove(self, each: Object) -> None:
         match each:
             case Pod():
                 self.pods.remove(each.key, next(_versions))

@@ -1,0 +1,1 @@
+"""Injection: what a pod that opted in becomes (pure), and the review server that the API server calls."""

@@ -1,0 +1,123 @@
+"""The two containers and three volumes that a meshed pod gets. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from handfast_sidecar.wellknown import (
+    ADMIN_PORT,
+    CACHE_PATH,
+    CACHE_VOLUME,
+    ENV_LOG_LEVEL,
+    ENV_POD_IPS,
+    ENV_POD_NAME,
+    ENV_POD_NAMESPACE,
+    ENV_POD_UID,
+    ENV_PROBES,
+    IDENTITY_PATH,
+    IDENTITY_VOLUME,
+    INIT_CONTAINER,
+    MESH_PORT,
+    PROXY_CONTAINER,
+    PROXY_UID,
+)
+
+Json = dict[str, Any]
+NO_TOKEN_VOLUME: Final = "handfast-no-token"  # noqa: S105 - a volume's name
+TOKEN_PATH: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
+OUR_VOLUMES: Final = frozenset({IDENTITY_VOLUME, CACHE_VOLUME, NO_TOKEN_VOLUME})
+_FILE_MODE: Final = 0o444
+"""Secret files belong to root and our user is another: everybody may read them, in a volume that we alone mount."""
+
+
+@dataclass(frozen=True, slots=True)
+class InjectionOptions:
+    """What the chart decides about sidecars."""
+
+    operator_namespace: str
+    sidecar_image: str
+    pull_policy: str = "IfNotPresent"
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    log_level: str = "info"
+
+
+def init_container(options: InjectionOptions) -> Json:
+    """Writes the rules and ends. A user other than root has no effective capability, so it is root with just one."""
+    return {
+        "name": INIT_CONTAINER,
+        "image": options.sidecar_image,
+        "imagePullPolicy": options.pull_policy,
+        "args": ["init"],
+        "env": [{"name": ENV_LOG_LEVEL, "value": options.log_level}],
+        "resources": dict(options.resources),
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "runAsNonRoot": False,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [_no_token()],
+    }
+
+
+def proxy_container(options: InjectionOptions, probes: str) -> Json:
+    """The native sidecar: later init containers and the application start when its startup probe has succeeded."""
+    ready = {"httpGet": {"path": "/readyz", "port": ADMIN_PORT, "scheme": "HTTP"}}
+    return {
+        "name": PROXY_CONTAINER,
+        "image": options.sidecar_image,
+        "imagePullPolicy": options.pull_policy,
+        "args": ["proxy"],
+        "restartPolicy": "Always",
+        "env": [
+            _from_field(ENV_POD_NAME, "metadata.name"),
+            _from_field(ENV_POD_NAMESPACE, "metadata.namespace"),
+            _from_field(ENV_POD_UID, "metadata.uid"),
+            _from_field(ENV_POD_IPS, "status.podIPs"),
+            {"name": ENV_PROBES, "value": probes},
+            {"name": ENV_LOG_LEVEL, "value": options.log_level},
+        ],
+        "ports": [
+            {"name": "handfast-mesh", "containerPort": MESH_PORT, "protocol": "TCP"},
+            {"name": "handfast-admin", "containerPort": ADMIN_PORT, "protocol": "TCP"},
+        ],
+        "resources": dict(options.resources),
+        # Once a second: a pod must not wait longer for its sidecar than the sidecar needs.
+        "startupProbe": {**ready, "periodSeconds": 1, "failureThreshold": 120},
+        "readinessProbe": {**ready, "periodSeconds": 5, "failureThreshold": 3},
+        "securityContext": {
+            "runAsUser": PROXY_UID,
+            "runAsGroup": PROXY_UID,
+            "runAsNonRoot": True,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [
+            {"name": IDENTITY_VOLUME, "mountPath": IDENTITY_PATH, "readOnly": True},
+            {"name": CACHE_VOLUME, "mountPath": CACHE_PATH},
+            _no_token(),
+        ],
+    }
+
+
+def volumes(secret: str) -> list[Json]:
+    """The pod's identity, the proxy's memory across restarts, and nothing where the API token would be."""
+    return [
+        {"name": IDENTITY_VOLUME, "secret": {"secretName": secret, "defaultMode": _FILE_MODE}},
+        {"name": CACHE_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
+        {"name": NO_TOKEN_VOLUME, "emptyDir": {"sizeLimit": "1Mi"}},
+    ]
+
+
+def _no_token() -> Json:
+    """In-tree admission runs after us, and mounts the API token wherever nothing is mounted at its path."""
+    return {"name": NO_TOKEN_VOLUME, "mountPath": TOKEN_PATH, "readOnly": True}
+
+
+def _from_field(name: str, path: str) -> Json:
+    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}

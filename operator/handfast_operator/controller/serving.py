@@ -1,0 +1,167 @@
+"""The operator's own certificates: of the webhook and of the directory, and the caBundle that names who signed them.
+
+The Deployments mount these Secrets, and kubelet starts their pods when they are there. The one rule: a certificate that
+still works is not replaced before half of its life, and never by one that callers cannot verify yet.
+"""
+
+import asyncio
+import base64
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import aiohttp
+from cryptography import x509
+
+from handfast_operator.authority.authority import AuthoritySet
+from handfast_operator.authority.leaf import LeafRequest, issue
+from handfast_operator.cluster.client import ApiClient, ApiError
+from handfast_operator.cluster.kinds import MUTATING_WEBHOOKS, SECRETS, VALIDATING_WEBHOOKS, Kind
+from handfast_operator.settings import Settings
+from handfast_sidecar.errors import HandfastError
+from handfast_sidecar.identity.clock import Clock, utc_now
+from handfast_sidecar.wellknown import (
+    DIRECTORY_ACCOUNT,
+    FILE_BUNDLE,
+    FILE_CERTIFICATE,
+    FILE_KEY,
+    LABEL_SERVING,
+    WEBHOOK_ACCOUNT,
+    WEBHOOK_CONFIGURATION,
+)
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+TTL: Final = timedelta(days=7)
+LOOK_S: Final = 10.0
+"""Seconds between looks: a caBundle that Helm has just emptied blocks every pod that opted in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A role that serves under a certificate of its own."""
+
+    role: str
+    request: LeafRequest
+
+    @property
+    def secret(self) -> str:
+        """Name of its Secret."""
+        return f"handfast-{self.role}-tls"
+
+
+def servers(settings: Settings) -> tuple[Server, ...]:
+    """The webhook is known by its Service's names, the directory by its SPIFFE ID."""
+    service = f"{WEBHOOK_ACCOUNT}.{settings.namespace}.svc"
+    names = (service, f"{service}.cluster.local")
+    return (
+        Server("webhook", LeafRequest(None, WEBHOOK_ACCOUNT, "", TTL, names)),
+        Server("directory", LeafRequest(settings.directory_id, DIRECTORY_ACCOUNT, "", TTL)),
+    )
+
+
+def is_good(secret: Json, authorities: AuthoritySet, now: datetime) -> bool:
+    """Whether a serving Secret has the bundle of today, and a leaf of it before half of its life."""
+    data = secret.get("data") or {}
+    try:
+        certificate = x509.load_pem_x509_certificate(base64.b64decode(data[FILE_CERTIFICATE]))
+        bundle = base64.b64decode(data[FILE_BUNDLE])
+    except (KeyError, ValueError):
+        return False
+    issuer = authorities.active.key_identifier.key_identifier
+    signed_by = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return (
+        FILE_KEY in data
+        and bundle == authorities.bundle_pem
+        and signed_by == issuer
+        and now < start + (end - start) / 2
+    )
+
+
+class ServingCertificates:
+    """Keeps the Secrets and the caBundle right."""
+
+    def __init__(
+        self, client: ApiClient, settings: Settings, authorities: Callable[[], AuthoritySet], clock: Clock = utc_now
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._authorities = authorities
+        self._clock = clock
+
+    async def ensure(self) -> None:
+        """Look once, and write what is missing. Raises ApiError."""
+        for server in servers(self._settings):
+            await self._ensure_secret(server)
+        for kind in (MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS):
+            await self._ensure_bundle(kind)
+
+    async def run(self) -> None:
+        """Look every few seconds until cancelled."""
+        while True:
+            try:
+                await self.ensure()
+            except (ApiError, HandfastError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                log.warning(
+                    "the operator's own certificates could not be kept, trying again", extra={"error": str(error)}
+                )
+            await asyncio.sleep(LOOK_S)
+
+    async def _ensure_secret(self, server: Server) -> None:
+        path = SECRETS.item(self._settings.namespace, server.secret)
+        try:
+            known: Json | None = await self._client.get(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            known = None
+        authorities, now = self._authorities(), self._clock()
+        if known is not None and is_good(known, authorities, now):
+            return
+        body = self._secret(server, authorities, now, known)
+        if known is None:
+            await self._client.create(SECRETS.within(self._settings.namespace), body)
+        else:
+            await self._client.replace(path, body)
+        log.info("serving certificate issued", extra={"role": server.role, "secret": server.secret})
+
+    def _secret(self, server: Server, authorities: AuthoritySet, now: datetime, known: Json | None) -> Json:
+        leaf = issue(authorities.active, server.request, now)
+        metadata: Json = {
+            "name": server.secret,
+            "namespace": self._settings.namespace,
+            "labels": {LABEL_SERVING: server.role},
+        }
+        if known is not None:
+            metadata["resourceVersion"] = known["metadata"]["resourceVersion"]
+        files = {FILE_CERTIFICATE: leaf.chain_pem, FILE_KEY: leaf.key_pem, FILE_BUNDLE: authorities.bundle_pem}
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/tls",
+            "metadata": metadata,
+            "data": {name: base64.b64encode(content).decode() for name, content in files.items()},
+        }
+
+    async def _ensure_bundle(self, kind: Kind) -> None:
+        """Write the bundle into every webhook of a configuration; an uninstalled one is no error."""
+        path = kind.item("", WEBHOOK_CONFIGURATION)
+        try:
+            known = await self._client.get(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return
+        bundle = base64.b64encode(self._authorities().bundle_pem).decode()
+        webhooks = known.get("webhooks") or []
+        if all(each["clientConfig"].get("caBundle") == bundle for each in webhooks):
+            return
+        changed = [{**each, "clientConfig": {**each["clientConfig"], "caBundle": bundle}} for each in webhooks]
+        # The version stands in the patch, so that a change of Helm's meanwhile is not undone.
+        body = {"metadata": {"resourceVersion": known["metadata"]["resourceVersion"]}, "webhooks": changed}
+        await self._client.patch(path, body)
+        log.info("caBundle written", extra={"kind": kind.plural})

@@ -1,0 +1,64 @@
+"""Time for what waits: a clock that tests can turn, and a token bucket over it.
+
+Its one rule: nothing in the issuer asks the system for the time or sleeps by itself.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Timer(Protocol):
+    """Something that will be called."""
+
+    def cancel(self) -> None: ...
+
+
+class Time(Protocol):
+    """The clock and its alarm."""
+
+    def now(self) -> datetime: ...
+    def call_at(self, when: datetime, callback: Callable[[], object]) -> Timer: ...
+
+
+class SystemTime:
+    """The real one; the event loop's own heap keeps the timers."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def call_at(self, when: datetime, callback: Callable[[], object]) -> Timer:
+        delay = max((when - self.now()).total_seconds(), 0)
+        return asyncio.get_running_loop().call_later(delay, callback)
+
+
+async def wait_until(time: Time, when: datetime) -> None:
+    """Return at the given time."""
+    reached = asyncio.Event()
+    timer = time.call_at(when, reached.set)
+    try:
+        await reached.wait()
+    finally:
+        timer.cancel()
+
+
+class TokenBucket:
+    """A pace: `rate` a second on average, `burst` at once. Those who come too early wait in the order they came."""
+
+    def __init__(self, rate: float, burst: int, time: Time) -> None:
+        self._rate = rate
+        self._burst = float(burst)
+        self._time = time
+        self._tokens = float(burst)
+        self._counted_at = time.now()
+
+    async def take(self) -> None:
+        """Wait for a token. The bucket may owe: a debt is a place in the line."""
+        now = self._time.now()
+        # A clock that is set back must not make the bucket owe more.
+        passed = max((now - self._counted_at).total_seconds(), 0)
+        self._tokens = min(self._burst, self._tokens + passed * self._rate) - 1
+        self._counted_at = now
+        if self._tokens < 0:
+            await wait_until(self._time, now + timedelta(seconds=-self._tokens / self._rate))

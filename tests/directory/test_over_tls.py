@@ -1,0 +1,185 @@
+"""The sidecar's client against the real server, over real TLS on loopback."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from handfast_sidecar.directory.messages import (
+    NobodyAddress,
+    PodAddress,
+    PolicyUpdate,
+    ServiceAddress,
+    Transport,
+)
+from handfast_sidecar.policy.effective import Mode
+from support.directory import REPORT, Lab, until
+from support.pki import write_files
+from support.stores import Cluster, end, endpoint_slice, modes, pod, service
+
+CART = pod("cart", "10.0.0.1")
+ORDERS = pod("orders", "10.0.0.2")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    ends = endpoint_slice("orders-1", "orders", [end(ORDERS)])
+    return Lab(tmp_path, Cluster(CART, ORDERS, service("orders", "10.96.0.1"), ends))
+
+
+async def test_an_address_is_resolved_and_then_known(lab: Lab) -> None:
+    async with lab.server(), lab.sidecar(CART) as sidecar:
+        answer = await sidecar.directory.resolve("10.0.0.2", 5)
+        assert isinstance(answer, PodAddress)
+        assert str(answer.identity) == "spiffe://test.example/ns/shop/sa/orders"
+        assert sidecar.directory.known("10.0.0.2") is answer
+
+
+async def test_many_questions_about_one_address_are_one_watch(lab: Lab) -> None:
+    async with lab.server() as server, lab.sidecar(CART) as sidecar:
+        await asyncio.gather(*(sidecar.directory.resolve("10.96.0.1", 5) for _ in range(50)))
+        (session,) = server.switchboard._connections
+        assert session.watched == {"10.96.0.1"}
+
+
+async def test_a_deleted_pod_leaves_the_services_endpoints_at_its_watchers(lab: Lab) -> None:
+    async with lab.server(), lab.sidecar(CART) as sidecar:
+        answer = await sidecar.directory.resolve("10.96.0.1", 5)
+        assert isinstance(answer, ServiceAddress)
+        assert [each.transport for each in answer.ports[80]] == [Transport.TUNNEL]
+        lab.cluster.put(pod("orders", "10.0.0.2", deleting=True))
+        await until(
+            lambda: sidecar.directory.known("10.96.0.1") == ServiceAddress("10.96.0.1", "shop/orders", {80: ()})
+        )
+
+
+async def test_the_policy_comes_at_once_and_on_change(lab: Lab) -> None:
+    async with lab.server(), lab.sidecar(CART) as sidecar:
+        await until(lambda: len(sidecar.policies) == 1)
+        lab.cluster.policies.set(CART, modes(Mode.STRICT))
+        await until(lambda: len(sidecar.policies) == 2)
+        assert sidecar.policies[1] == PolicyUpdate(2, modes(Mode.STRICT))
+
+
+async def test_a_report_is_attributed_to_the_pod_of_the_leaf(lab: Lab) -> None:
+    async with lab.server() as server, lab.sidecar(CART):
+        await until(lambda: server.evidence.of(CART.uid) is not None)
+        testimony = server.evidence.of(CART.uid)
+        assert testimony is not None
+        assert (testimony.peer.pod, testimony.report) == ("shop/cart", REPORT)
+
+
+async def test_after_a_restart_of_the_server_every_address_is_watched_again(lab: Lab) -> None:
+    async with AsyncExitStack() as stack:
+        async with lab.server():
+            sidecar = await stack.enter_async_context(lab.sidecar(CART))
+            await sidecar.directory.resolve("10.0.0.2", 5)
+        await sidecar.ended("goodbye")
+        assert sidecar.directory.known("10.0.0.2") is not None
+        lab.cluster.remove(ORDERS)
+        async with lab.server():
+            await until(lambda: sidecar.directory.known("10.0.0.2") == NobodyAddress("10.0.0.2"))
+
+
+async def test_a_question_asked_without_a_directory_is_answered_by_the_one_that_comes(lab: Lab) -> None:
+    async with lab.server():
+        sidecar = lab.sidecar(CART)
+    async with sidecar:
+        question = asyncio.ensure_future(sidecar.directory.resolve("10.0.0.2", 10))
+        await sidecar.ended("unreachable")
+        async with lab.server():
+            assert isinstance(await question, PodAddress)
+
+
+async def test_nobody_answering_in_time_is_no_answer(lab: Lab) -> None:
+    async with lab.server():
+        sidecar = lab.sidecar(CART)
+    async with sidecar:
+        assert await sidecar.directory.resolve("10.0.0.2", 0.05) is None
+        assert not sidecar.directory.connected
+
+
+async def test_a_restarted_proxy_knows_what_it_knew(lab: Lab) -> None:
+    async with lab.server(), lab.sidecar(CART) as sidecar:
+        answer = await sidecar.directory.resolve("10.0.0.2", 5)
+    assert lab.sidecar(CART).directory.known("10.0.0.2") == answer
+
+
+async def test_a_server_under_another_identity_is_told_nothing(lab: Lab) -> None:
+    impostor = lab.leaf_of(ORDERS)
+    async with lab.server(impostor), lab.sidecar(CART) as sidecar:
+        await sidecar.ended("wrong_identity")
+        assert not sidecar.directory.connected
+
+
+async def test_a_new_leaf_moves_the_stream_to_it(lab: Lab) -> None:
+    async with lab.server() as server, lab.sidecar(CART) as sidecar:
+        await until(lambda: len(server.switchboard) == 1)
+        sidecar.renew(lab.leaf_of(CART))
+        await sidecar.ended("renewed")
+        await until(lambda: sidecar.directory.connected)
+
+
+async def test_a_new_policy_in_config_json_keeps_the_stream(lab: Lab) -> None:
+    leaf = lab.leaf_of(CART)
+    async with lab.server(), lab.sidecar(CART, leaf) as sidecar:
+        await until(lambda: sidecar.directory.connected)
+        sidecar.config = replace(sidecar.config, revision=2)
+        sidecar.renew(leaf)
+        assert await sidecar.directory.resolve("10.0.0.2", 5) is not None
+        assert "reconnects_total{" not in sidecar.registry.render()
+
+
+async def test_no_stream_outlives_its_leaf(lab: Lab) -> None:
+    leaf = lab.authority.issue("spiffe://test.example/ns/shop/sa/cart", pod_uid=CART.uid, ttl=timedelta(seconds=1.5))
+    async with lab.server(), lab.sidecar(CART, leaf) as sidecar:
+        await until(lambda: sidecar.directory.connected)
+        await until(lambda: not sidecar.directory.connected)
+
+
+async def test_the_directorys_own_leaf_is_exchanged_without_a_restart(lab: Lab) -> None:
+    async with lab.server() as server, lab.sidecar(CART) as sidecar:
+        await until(lambda: sidecar.directory.connected)
+        old = server.certificate.context
+        write_files(lab.settings.tls_dir, lab.authority.issue(lab.settings.directory_id))
+        assert server.certificate.look()
+        assert server.certificate.context is not old
+        assert sidecar.directory.connected
+
+
+async def test_a_broken_serving_certificate_changes_nothing(lab: Lab) -> None:
+    async with lab.server() as server:
+        old = server.certificate.context
+        (lab.settings.tls_dir / "tls.crt").write_text("broken")
+        assert not server.certificate.look()
+        assert server.certificate.context is old
+
+
+async def test_a_stale_replica_says_goodbye_and_takes_nobody_new(lab: Lab) -> None:
+    async with lab.server() as server, lab.sidecar(CART) as sidecar:
+        await until(lambda: sidecar.directory.connected)
+        lab.follow.fresh_at = 0
+        for _ in range(15):
+            server.switchboard.tick()
+        await sidecar.ended("goodbye", 2)
+        await lab.refused("stale")
+        assert len(server.switchboard) == 0
+
+
+async def test_a_deleted_pods_session_ends(lab: Lab) -> None:
+    async with lab.server() as server, lab.sidecar(CART) as sidecar:
+        await until(lambda: server.evidence.of(CART.uid) is not None)
+        lab.cluster.remove(CART)
+        await sidecar.ended("goodbye")
+        assert server.evidence.of(CART.uid) is None
+
+
+async def test_a_pod_that_our_watch_has_not_seen_yet_is_waited_for(lab: Lab) -> None:
+    young = pod("young", "10.0.0.7")
+    async with lab.server() as server, lab.sidecar(young) as sidecar:
+        await until(lambda: bool(server._acceptor._gate._awaited))
+        lab.cluster.put(young)
+        await until(lambda: sidecar.directory.connected)
