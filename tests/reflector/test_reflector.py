@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from support.api_server import GONE, ApiServer, Watch, api_server, config_map
 
 from handfast_operator.cluster.kinds import CONFIG_MAPS, SECRETS_META, Kind
 from handfast_operator.cluster.objects import Key
 from handfast_operator.cluster.reflector import Reflector, backoff
 from handfast_operator.cluster.store import Store
+from support.api_server import GONE, ApiServer, Watch, api_server, config_map
 
 
 @dataclass(frozen=True)

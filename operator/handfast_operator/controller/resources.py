@@ -181,7 +181,12 @@ async def ensure_trust_domain(client: ApiClient, name: str) -> Json:
 
 def registry_for(writer: StatusWriter) -> kopf.OperatorRegistry:
     """kopf's handlers: each marks an object. `on.event` alone, because it writes nothing to the objects it watches."""
-    registry = kopf.SmartOperatorRegistry()
+    registry = kopf.OperatorRegistry()
+
+    # kopf's own choice would import the typed client, 80 MB of it, to read two files.
+    @kopf.on.login(registry=registry)
+    def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
     async def policy_changed(**_event: Any) -> None:
         writer.mark_policies()
@@ -206,8 +211,6 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 290
     settings.watching.client_timeout = 320
     settings.watching.connect_timeout = 10
-        prefix=f"kopf.{API_GROUP}", key="last-handled"
-    )
     return settings
 
 

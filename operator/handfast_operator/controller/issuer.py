@@ -1,0 +1,292 @@
+"""Gives every meshed pod its Secret, and keeps it right: decisions of `issuance`, carried out by `secret_writer`.
+
+Its one rule: it is level-triggered. A change only says which pod to look at; what is to be done follows from what the
+stores know when a worker gets to it, so nothing depends on having seen every change.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+
+import aiohttp
+
+from handfast_operator.authority.authority import AuthoritySet
+from handfast_operator.authority.schedule import retry_after
+from handfast_operator.cluster.client import ApiError
+from handfast_operator.cluster.objects import Key, Pod, SecretMeta
+from handfast_operator.cluster.store import Store
+from handfast_operator.controller.config import ConfigSource, Wanted
+from handfast_operator.controller.issuance import (
+    Facts,
+    Issue,
+    Leave,
+    Reconfigure,
+    Refuse,
+    Verify,
+    Wait,
+    decide,
+    read_annotations,
+)
+from handfast_operator.controller.secret_writer import Api, SecretWriter, secret_key
+from handfast_operator.controller.timing import SystemTime, Time, Timer, TokenBucket
+from handfast_operator.controller.work_queue import WorkQueue
+from handfast_operator.policy.index import PolicyIndex
+from handfast_sidecar.errors import HandfastError
+from handfast_sidecar.observe.metrics import Registry
+
+log = logging.getLogger(__name__)
+
+EventSink = Callable[[Pod, str, str, str], None]
+"""Called with the pod, `Normal` or `Warning`, a reason and a sentence."""
+RESYNC: Final = timedelta(minutes=10)
+"""At the latest after this every pod is looked at again; it costs no call while all is well."""
+MAX_STEPS: Final = 5
+"""Actions for one pod in one turn; more mean that somebody undoes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How hard the API server is driven."""
+
+    in_flight: int = 24
+    """Writes at once."""
+    rate: float = 500
+    """Writes per second on average: 10,000 new pods have their Secrets in 18 s."""
+    burst: int = 1000
+    """Writes at once after a quiet time."""
+
+
+class Issuer:
+    """The Secrets of all pods."""
+
+    def __init__(
+        self,
+        api: Api,
+        pods: Store[Pod],
+        secrets: Store[SecretMeta],
+        index: PolicyIndex,
+        config: ConfigSource,
+        authorities: AuthoritySet,
+        *,
+        event: EventSink,
+        registry: Registry,
+        time: Time | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        """Both stores must have their first list before `run`."""
+        self._pods, self._secrets, self._index, self._config = pods, secrets, index, config
+        self._authorities = authorities
+        self._event = event
+        self._time = time or SystemTime()
+        self._pace = pace or Pace()
+        bucket = TokenBucket(self._pace.rate, self._pace.burst, self._time)
+        self._writer = SecretWriter(api, secrets, bucket, self._time)
+        self.queue: WorkQueue[Key] = WorkQueue()
+        self._pod_of: dict[Key, Key] = {}
+        """Pod by its Secret."""
+        self._timers: dict[Key, Timer] = {}
+        self._failures: dict[Key, int] = {}
+        self._asked_at: dict[Key, datetime] = {}
+        self._issued = registry.counter("handfast_leaves_issued_total", "Leaves issued to pods.", ["reason"])
+        self._rewritten = registry.counter(
+            "handfast_identity_secrets_rewritten_total", "Secrets rewritten with the leaf they had.", ["reason"]
+        )
+        self._failed = registry.counter(
+            "handfast_leaf_issue_failures_total", "Attempts to write or read a pod's Secret that failed.", ["reason"]
+        )
+        self._seconds = registry.counter(
+            "handfast_leaf_issue_seconds_sum", "Seconds from the change that asked for a leaf to its written Secret."
+        )
+        self._seconds_count = registry.counter("handfast_leaf_issue_seconds_count", "Leaves in the sum.")
+        registry.gauge("handfast_leaf_queue_length", "Pods that wait to be looked at.").set_function(
+            lambda: len(self.queue)
+        )
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        self._pods.subscribe(self._pod_changed)
+        self._secrets.subscribe(self._secret_changed)
+        self._index.subscribe(lambda pod: self._look_at(pod.key))
+        self._config.subscribe(self._look_at_all)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._pace.in_flight):
+                group.create_task(self._work())
+
+    def authorities_changed(self, authorities: AuthoritySet) -> None:
+        """Sign with and publish these from now on."""
+        self._authorities = authorities
+        self._look_at_all()
+
+    # --- what says that a pod is to be looked at
+
+    def _look_at(self, key: Key, *, urgent: bool = False) -> None:
+        self._asked_at.setdefault(key, self._time.now())
+        self.queue.add(key, urgent=urgent)
+
+    def _look_at_all(self) -> None:
+        for pod in self._pods:
+            if pod.meshed:
+                self._look_at(pod.key)
+
+    def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
+        if before is not None and (after is None or after.uid != before.uid):
+            self._forget(before)
+        if after is None or not after.meshed:
+            return
+        self._pod_of[secret_key(after)] = after.key
+        if before is None or _situation(before) != _situation(after):
+            self._look_at(after.key, urgent=self._secrets.get(*secret_key(after)) is None)
+
+    def _secret_changed(self, before: SecretMeta | None, after: SecretMeta | None) -> None:
+        changed = after if after is not None else before
+        pod = self._pod_of.get(changed.key) if changed is not None else None
+        if changed is None or pod is None or (after is not None and self._writer.is_own_echo(after)):
+            return
+        if after is None:
+            self._writer.forget(changed.key)
+        self._look_at(pod, urgent=after is None)
+
+    def _forget(self, pod: Pod) -> None:
+        self._disarm(pod.key)
+        self._failures.pop(pod.key, None)
+        self._asked_at.pop(pod.key, None)
+        if self._pod_of.get(secret_key(pod)) == pod.key:
+            del self._pod_of[secret_key(pod)]
+            self._writer.forget(secret_key(pod))
+
+    # --- what is done about it
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                pod = self._pods.get(*key)
+                if pod is not None:
+                    await self._attend(pod)
+                else:
+                    self._asked_at.pop(key, None)
+            finally:
+                self.queue.done(key)
+
+    async def _attend(self, pod: Pod) -> None:
+        """Bring a pod's Secret to rest, or come back to it later."""
+        try:
+            await self._settle(pod)
+        except ApiError as error:
+            self._retry(pod, error.reason or str(error.status), error.message, tell=error.status in range(400, 429))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._retry(pod, "unreachable", f"{type(error).__name__}: {error}", tell=False)
+        except HandfastError as error:
+            self._retry(pod, type(error).__name__, str(error), tell=True)
+        except Exception as error:
+            # One pod that we cannot handle must not end the issuing of all others.
+            log.exception("leaf not issued: a defect of the operator", extra={"pod": _name(pod)})
+            self._retry(pod, "defect", type(error).__name__, tell=True)
+        else:
+            self._failures.pop(pod.key, None)
+
+    async def _settle(self, pod: Pod) -> None:
+        meta = self._writer.meta(pod)
+        for _ in range(MAX_STEPS):
+            wanted = self._config.wanted(pod)
+            decision = decide(self._time.now(), pod, meta, self._facts(pod, wanted))
+            match decision:
+                case Wait():
+                    self._arm(pod.key, decision.until)
+                    return
+                case Leave():
+                    self._forget(pod)
+                    return
+                case Refuse():
+                    self._failed.labels(decision.reason).inc()
+                    self._event(pod, "Warning", "IdentityRefused", decision.message)
+                    self._arm(pod.key, self._time.now() + RESYNC)
+                    return
+                case Issue() | Reconfigure() | Verify():
+                    meta = await self._act(decision, pod, meta, wanted)
+                case _:
+                    assert_never(decision)
+        raise ApiError(409, "Unstable", f"somebody keeps changing the Secret {pod.namespace}/{pod.secret}: who?")
+
+    async def _act(
+        self, decision: Issue | Reconfigure | Verify, pod: Pod, meta: SecretMeta | None, wanted: Wanted
+    ) -> SecretMeta | None:
+        """Carry out a decision; what is known of the Secret afterwards."""
+        try:
+            if isinstance(decision, Issue):
+                return await self._issue(pod, meta, wanted, decision.reason)
+            found = await self._writer.reconcile(pod, self._authorities, wanted)
+            if found.damage:
+                log.warning(
+                    "a Secret is damaged", extra={"pod": _name(pod), "secret": pod.secret, "error": found.damage}
+                )
+                return await self._issue(pod, found.meta, wanted, "damaged")
+            if found.rewritten:
+                self._rewritten.labels(decision.reason).inc()
+            return found.meta
+        except ApiError as error:
+            if error.status == 422 and meta is not None:
+                # Somebody made it immutable, or of another type: it is the pod's, so it is made anew.
+                await self._writer.remove(meta)
+                return None
+            if error.status not in (404, 409):
+                raise
+            if error.status == 404 and meta is None:
+                raise  # the namespace is gone
+            return await self._writer.look(pod)
+
+    async def _issue(self, pod: Pod, meta: SecretMeta | None, wanted: Wanted, reason: str) -> SecretMeta:
+        written = await self._writer.issue(pod, meta, self._authorities, wanted, reason)
+        self._issued.labels(reason).inc()
+        asked_at = self._asked_at.pop(pod.key, None)
+        if asked_at is not None:
+            self._seconds.inc(max((self._time.now() - asked_at).total_seconds(), 0))
+            self._seconds_count.inc()
+        return written
+
+    def _facts(self, pod: Pod, wanted: Wanted) -> Facts:
+        return Facts(
+            issuers=self._authorities.issuers,
+            bundle=self._authorities.fingerprint,
+            config=wanted.digest,
+            ttl=wanted.ttl,
+            trusted_version=self._writer.trusted_version(pod),
+        )
+
+    # --- when it is looked at again
+
+    def _retry(self, pod: Pod, reason: str, message: str, *, tell: bool) -> None:
+        failures = self._failures[pod.key] = self._failures.get(pod.key, 0) + 1
+        now, meta = self._time.now(), self._writer.meta(pod)
+        recorded = read_annotations(meta) if meta is not None else None
+        delay = retry_after(failures, recorded.not_after - now if recorded is not None else None)
+        self._failed.labels(reason).inc()
+        extra = {"pod": _name(pod), "error": message, "reason": reason, "again_in_s": delay.total_seconds()}
+        log.warning("the Secret of a pod could not be written", extra=extra)
+        if tell:
+            sentence = f"the Secret {pod.namespace}/{pod.secret} could not be written, trying again: {message}"
+            self._event(pod, "Warning", "IdentityNotIssued", sentence)
+        self._arm(pod.key, now + delay)
+
+    def _arm(self, key: Key, when: datetime) -> None:
+        self._disarm(key)
+        self._asked_at.pop(key, None)
+        when = min(when, self._time.now() + RESYNC)
+        self._timers[key] = self._time.call_at(when, lambda: self._look_at(key))
+
+    def _disarm(self, key: Key) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+
+def _situation(pod: Pod) -> tuple[str, str, bool, bool]:
+    """What decides about a pod's Secret; labels reach us through the policy index."""
+    return (pod.uid, pod.secret, pod.terminal, pod.deleting)
+
+
+def _name(pod: Pod) -> str:
+    return f"{pod.namespace}/{pod.name}"
