@@ -11,6 +11,7 @@ from handfast_operator.cluster.kinds import LEASES
 from handfast_operator.controller.lease import DURATION_S, LEASE_NAME, Election, LeaseLost, Seen, may_take, observe
 from support.memory_api import MemoryApi
 
+World = Callable[[], Any]
 PATH = LEASES.item("handfast-system", LEASE_NAME)
 
 
@@ -19,7 +20,7 @@ class Turned:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.then: list[Callable[[], Any]] = []
+        self.then: list[World] = []
 
     def monotonic(self) -> float:
         return self.now

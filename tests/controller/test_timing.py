@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from handfast_operator.controller.timing import SystemTime, TokenBucket, wait_until
+from handfast_operator.controller.timing import Allowance, SystemTime, TokenBucket, wait_until
 from support.virtual_time import VirtualTime
 
 
@@ -42,3 +42,12 @@ async def test_a_quiet_time_saves_no_more_than_a_burst() -> None:
 async def test_the_real_clock_rings() -> None:
     time = SystemTime()
     await wait_until(time, time.now() - timedelta(seconds=1))
+
+
+async def test_each_key_has_its_own_allowance() -> None:
+    time = VirtualTime()
+    allowance: Allowance[str] = Allowance(time, actions=2, window=timedelta(minutes=1))
+    assert [allowance.take("a") for _ in range(3)] == [None, None, time.now() + timedelta(minutes=1)]
+    assert allowance.take("b") is None
+    await time.advance(timedelta(minutes=1))
+    assert allowance.take("a") is None

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-TURNS = 50
-"""Turns of the event loop that let everything settle that waits for no timer."""
 
 
 class VirtualTimer:
@@ -49,5 +47,9 @@ class VirtualTime:
 
 
 async def settle() -> None:
-    for _ in range(TURNS):
+    """Until nothing is left to run that waits for no timer and no socket."""
+    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+    quiet = 0
+    while quiet < 2:
         await asyncio.sleep(0)
+        quiet = 0 if ready else quiet + 1

@@ -6,7 +6,6 @@ never silently replaced: the ConfigMap still has its certificate, which stays tr
 """
 
 import base64
-import binascii
 import hashlib
 import logging
 import re
@@ -233,10 +232,7 @@ def label_value(trust_domain: str) -> str:
 def _parse_pair(raw: Json) -> SelfSigned:
     """Certificate and key of a Secret; raises ValueError, KeyError, TypeError or BadCertificate."""
     data = raw.get("data") or {}
-    try:
-        certificate, key = (base64.b64decode(data[name], validate=True) for name in (FILE_CERTIFICATE, FILE_KEY))
-    except binascii.Error as error:
-        raise ValueError("no base64") from error
+    certificate, key = (base64.b64decode(data[name], validate=True) for name in (FILE_CERTIFICATE, FILE_KEY))
     parsed = load_pem_private_key(key, password=None)
     root = parse_bundle(certificate)[0]
     if not isinstance(parsed, ec.EllipticCurvePrivateKey) or parsed.public_key() != root.public_key():

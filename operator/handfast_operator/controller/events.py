@@ -1,31 +1,36 @@
 """Events: what the owner of an object must know, said where `kubectl describe` shows it (events.k8s.io/v1).
 
-The one rule: an Event is a courtesy. It is never waited for, never fails its sender, and is said once an hour at most.
+The one rule: an Event is a courtesy. It is never waited for, never fails its sender, is said once an hour at most, and
+a thousand of them do not keep the API server from its work.
 """
 
 import asyncio
 import logging
-import time
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
 
 import aiohttp
 
-from handfast_operator.cluster.client import ApiClient, ApiError
+from handfast_operator.cluster.client import ApiError
 from handfast_operator.cluster.kinds import EVENTS
 from handfast_operator.cluster.objects import Pod
-from handfast_sidecar.identity.clock import utc_now
+from handfast_operator.controller.timing import SystemTime, Time, TokenBucket
 
 log = logging.getLogger(__name__)
 
-AGAIN_S: Final = 3600.0
-"""Seconds after which the same Event is said again."""
+AGAIN: Final = timedelta(hours=1)
+"""After which the same Event is said again."""
+CLUSTER_SCOPED: Final = "default"
+"""Where the API server asks for Events about objects that have no namespace."""
 MAX_REMEMBERED: Final = 20_000
-IN_FLIGHT: Final = 4
+RATE: Final = 20.0
+"""Events per second on average."""
+BURST: Final = 50
 MAX_WAITING: Final = 1000
-"""Events that may wait to be written; more are dropped, and counted in the log."""
+"""Events that may wait to be written; more are dropped, and may be said again."""
 NOTE_BYTES: Final = 1024
 """The API server's limit for an Event's note."""
 
@@ -46,51 +51,60 @@ def about_pod(pod: Pod) -> Regarding:
     return Regarding("v1", "Pod", pod.namespace, pod.name, pod.uid)
 
 
+class Api(Protocol):
+    """What is needed of the API server; `cluster.client.ApiClient` has it."""
+
+    async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]: ...
+
+
 class EventWriter:
     """Writes Events in the background."""
 
-    def __init__(self, client: ApiClient, reporter: str, operator_namespace: str) -> None:
-        self._client = client
+    def __init__(self, api: Api, reporter: str, time: Time | None = None) -> None:
+        self._api = api
         self._reporter = reporter
-        self._namespace = operator_namespace
-        self._said: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._time = time or SystemTime()
+        self._said: OrderedDict[tuple[str, str, str], datetime] = OrderedDict()
         self._queue: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue(MAX_WAITING)
+        self._dropped = 0
 
     def say(self, regarding: Regarding, kind: str, reason: str, note: str) -> None:
         """`kind` is Normal or Warning, `reason` CamelCase, `note` a sentence with the remedy."""
-        key, now = (regarding.uid, reason, note), time.monotonic()
-        if now - self._said.get(key, -AGAIN_S) < AGAIN_S:
+        key, now = (regarding.uid, reason, note), self._time.now()
+        said = self._said.get(key)
+        if said is not None and now - said < AGAIN:
+            return
+        namespace = regarding.namespace or CLUSTER_SCOPED
+        try:
+            self._queue.put_nowait((namespace, self._event(namespace, regarding, kind, reason, note)))
+        except asyncio.QueueFull:
+            self._dropped += 1
             return
         self._said[key] = now
         self._said.move_to_end(key)
         if len(self._said) > MAX_REMEMBERED:
             self._said.popitem(last=False)
-        namespace = regarding.namespace or self._namespace
-        try:
-            self._queue.put_nowait((namespace, self._event(namespace, regarding, kind, reason, note)))
-        except asyncio.QueueFull:
-            log.warning("event dropped: too many wait", extra={"reason": reason, "object": regarding.name})
 
     async def run(self) -> None:
         """Write until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(IN_FLIGHT):
-                group.create_task(self._write())
-
-    async def _write(self) -> None:
+        bucket = TokenBucket(RATE, BURST, self._time)
         while True:
             namespace, event = await self._queue.get()
+            await bucket.take()
             try:
-                await self._client.create(EVENTS.within(namespace), event)
+                await self._api.create(EVENTS.within(namespace), event)
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 log.info("event not written", extra={"reason": event["reason"], "error": str(error)})
+            if self._dropped and self._queue.empty():
+                log.warning("events dropped: too many waited", extra={"count": self._dropped})
+                self._dropped = 0
 
     def _event(self, namespace: str, regarding: Regarding, kind: str, reason: str, note: str) -> dict[str, Any]:
         return {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"name": f"{regarding.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
-            "eventTime": utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "eventTime": self._time.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "type": kind,
             "reason": reason,
             "action": reason,

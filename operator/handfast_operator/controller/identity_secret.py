@@ -5,7 +5,6 @@ API server shows; whoever can write the Secret can neither extend a leaf nor sli
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -145,5 +144,5 @@ def _includes(found: Mapping[str, str], expected: Mapping[str, str]) -> bool:
 def _file(raw: Json, name: str) -> bytes:
     try:
         return base64.b64decode((raw.get("data") or {})[name], validate=True)
-    except (KeyError, TypeError, binascii.Error):
+    except (KeyError, TypeError, ValueError):
         raise BadCertificate("missing_file", f"the Secret has no readable {name}") from None

@@ -109,7 +109,7 @@ def decide(now: datetime, pod: Pod, meta: SecretMeta | None, facts: Facts) -> De
         return Refuse(
             "foreign_secret",
             f"the Secret {meta.namespace}/{meta.name} exists and does not belong to this pod, so it is not overwritten:"
-            " delete it, and the identity is issued at once",
+            " delete it, and the identity is issued within seconds",
         )
     recorded = read_annotations(meta)
     if recorded is None or not _is_ours(meta, facts.trusted_version):

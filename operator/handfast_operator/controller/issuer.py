@@ -30,8 +30,9 @@ from handfast_operator.controller.issuance import (
     decide,
     read_annotations,
 )
+from handfast_operator.controller.issuer_metrics import IssuerMetrics
 from handfast_operator.controller.secret_writer import Api, SecretWriter, secret_key
-from handfast_operator.controller.timing import SystemTime, Time, Timer, TokenBucket
+from handfast_operator.controller.timing import Allowance, SystemTime, Time, Timer, TokenBucket
 from handfast_operator.controller.work_queue import WorkQueue
 from handfast_operator.policy.index import PolicyIndex
 from handfast_sidecar.errors import HandfastError
@@ -41,10 +42,10 @@ log = logging.getLogger(__name__)
 
 EventSink = Callable[[Pod, str, str, str], None]
 """Called with the pod, `Normal` or `Warning`, a reason and a sentence."""
+REFUSED_AGAIN: Final = timedelta(seconds=10)
+"""A refused pod is looked at again after this: the watch has our label, so it tells nothing of a Secret in the way."""
 RESYNC: Final = timedelta(minutes=10)
 """At the latest after this every pod is looked at again; it costs no call while all is well."""
-MAX_STEPS: Final = 5
-"""Actions for one pod in one turn; more mean that somebody undoes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +90,9 @@ class Issuer:
         """Pod by its Secret."""
         self._timers: dict[Key, Timer] = {}
         self._failures: dict[Key, int] = {}
+        self._allowance: Allowance[Key] = Allowance(self._time)
         self._asked_at: dict[Key, datetime] = {}
-        self._issued = registry.counter("handfast_leaves_issued_total", "Leaves issued to pods.", ["reason"])
-        self._rewritten = registry.counter(
-            "handfast_identity_secrets_rewritten_total", "Secrets rewritten with the leaf they had.", ["reason"]
-        )
-        self._failed = registry.counter(
-            "handfast_leaf_issue_failures_total", "Attempts to write or read a pod's Secret that failed.", ["reason"]
-        )
-        self._seconds = registry.counter(
-            "handfast_leaf_issue_seconds_sum", "Seconds from the change that asked for a leaf to its written Secret."
-        )
-        self._seconds_count = registry.counter("handfast_leaf_issue_seconds_count", "Leaves in the sum.")
-        registry.gauge("handfast_leaf_queue_length", "Pods that wait to be looked at.").set_function(
-            lambda: len(self.queue)
-        )
+        self._metrics = IssuerMetrics(registry, lambda: len(self.queue))
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -153,6 +142,7 @@ class Issuer:
         self._disarm(pod.key)
         self._failures.pop(pod.key, None)
         self._asked_at.pop(pod.key, None)
+        self._allowance.forget(pod.key)
         if self._pod_of.get(secret_key(pod)) == pod.key:
             del self._pod_of[secret_key(pod)]
             self._writer.forget(secret_key(pod))
@@ -190,7 +180,7 @@ class Issuer:
 
     async def _settle(self, pod: Pod) -> None:
         meta = self._writer.meta(pod)
-        for _ in range(MAX_STEPS):
+        while True:
             wanted = self._config.wanted(pod)
             decision = decide(self._time.now(), pod, meta, self._facts(pod, wanted))
             match decision:
@@ -201,15 +191,29 @@ class Issuer:
                     self._forget(pod)
                     return
                 case Refuse():
-                    self._failed.labels(decision.reason).inc()
+                    self._metrics.failed.labels(decision.reason).inc()
                     self._event(pod, "Warning", "IdentityRefused", decision.message)
-                    self._arm(pod.key, self._time.now() + RESYNC)
+                    self._arm(pod.key, self._time.now() + REFUSED_AGAIN)
                     return
                 case Issue() | Reconfigure() | Verify():
+                    free_at = self._allowance.take(pod.key)
+                    if free_at is not None:
+                        self._tell_unstable(pod)
+                        self._arm(pod.key, free_at)
+                        return
                     meta = await self._act(decision, pod, meta, wanted)
                 case _:
                     assert_never(decision)
-        raise ApiError(409, "Unstable", f"somebody keeps changing the Secret {pod.namespace}/{pod.secret}: who?")
+
+    def _tell_unstable(self, pod: Pod) -> None:
+        self._metrics.failed.labels("unstable").inc()
+        self._event(
+            pod,
+            "Warning",
+            "IdentityUnstable",
+            f"the Secret {pod.namespace}/{pod.secret} was changed or deleted again and again: its managedFields name"
+            " who does it; the next repair comes in a minute",
+        )
 
     async def _act(
         self, decision: Issue | Reconfigure | Verify, pod: Pod, meta: SecretMeta | None, wanted: Wanted
@@ -225,7 +229,7 @@ class Issuer:
                 )
                 return await self._issue(pod, found.meta, wanted, "damaged")
             if found.rewritten:
-                self._rewritten.labels(decision.reason).inc()
+                self._metrics.rewritten.labels(decision.reason).inc()
             return found.meta
         except ApiError as error:
             if error.status == 422 and meta is not None:
@@ -240,11 +244,10 @@ class Issuer:
 
     async def _issue(self, pod: Pod, meta: SecretMeta | None, wanted: Wanted, reason: str) -> SecretMeta:
         written = await self._writer.issue(pod, meta, self._authorities, wanted, reason)
-        self._issued.labels(reason).inc()
+        self._metrics.issued.labels(reason).inc()
         asked_at = self._asked_at.pop(pod.key, None)
         if asked_at is not None:
-            self._seconds.inc(max((self._time.now() - asked_at).total_seconds(), 0))
-            self._seconds_count.inc()
+            self._metrics.took(self._time.now() - asked_at)
         return written
 
     def _facts(self, pod: Pod, wanted: Wanted) -> Facts:
@@ -263,7 +266,7 @@ class Issuer:
         now, meta = self._time.now(), self._writer.meta(pod)
         recorded = read_annotations(meta) if meta is not None else None
         delay = retry_after(failures, recorded.not_after - now if recorded is not None else None)
-        self._failed.labels(reason).inc()
+        self._metrics.failed.labels(reason).inc()
         extra = {"pod": _name(pod), "error": message, "reason": reason, "again_in_s": delay.total_seconds()}
         log.warning("the Secret of a pod could not be written", extra=extra)
         if tell:

@@ -4,13 +4,16 @@ At admission there is no pod yet that an Event could be about, so the controller
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from handfast_operator.admission.refusals import opted_in, skip_reason
-from handfast_operator.cluster.objects import Pod
+from handfast_operator.cluster.objects import Namespace, Pod
 from handfast_operator.cluster.store import Store
 from handfast_operator.controller.events import Regarding, about_pod
+from handfast_operator.policy.index import PolicyIndex
 from handfast_operator.resources.selectors import Labels
 
+NOT_INJECTED: Final = "NotInjected"
 Say = Callable[[Regarding, str, str, str], None]
 
 
@@ -36,9 +39,9 @@ def report(pod: Pod, namespace_labels: Labels, operator_namespace: str, sidecar_
         mirror=pod.mirror,
     )
     if skipped is not None:
-        return ("NotInjected", f"the pod has no sidecar, because {skipped}")
+        return (NOT_INJECTED, f"the pod has no sidecar, because {skipped}")
     return (
-        "NotInjected",
+        NOT_INJECTED,
         (
             "the pod opted in but has no sidecar: it is older than the label, or was created while Handfast was being "
             "installed; restart it (kubectl rollout restart, or delete the pod)"
@@ -52,23 +55,31 @@ class Reports:
     def __init__(
         self,
         pods: Store[Pod],
-        labels_of: Callable[[str], Labels],
+        namespaces: Store[Namespace],
+        index: PolicyIndex,
         operator_namespace: str,
         sidecar_image: str,
         say: Say,
     ) -> None:
-        self._labels_of = labels_of
+        self._index = index
         self._operator_namespace = operator_namespace
         self._sidecar_image = sidecar_image
         self._say = say
         pods.subscribe(self._pod_changed)
+        namespaces.subscribe(self._namespace_changed)
 
     def look(self, pod: Pod) -> None:
         """Say what is to be said of a pod."""
-        found = report(pod, self._labels_of(pod.namespace), self._operator_namespace, self._sidecar_image)
+        labels = self._index.namespace_labels(pod.namespace)
+        found = report(pod, labels, self._operator_namespace, self._sidecar_image)
         if found is not None:
-            self._say(about_pod(pod), "Warning" if found[0] == "NotInjected" else "Normal", *found)
+            self._say(about_pod(pod), "Warning" if found[0] == NOT_INJECTED else "Normal", *found)
 
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
-        if after is not None and before is None:
+        if after is not None and (before is None or before.uid != after.uid):
             self.look(after)
+
+    def _namespace_changed(self, before: Namespace | None, after: Namespace | None) -> None:
+        if after is not None and (before is None or before.labels != after.labels):
+            for pod in self._index.pods_of(after.name):
+                self.look(pod)

@@ -4,13 +4,11 @@ Reflectors run before it leads, so that a standby takes over in the time of one 
 """
 
 import asyncio
-import contextlib
 import logging
 from datetime import timedelta
 from typing import Any, Final
 
 import aiohttp
-import kopf
 
 from handfast_operator.authority.authority import AuthoritySet
 from handfast_operator.authority.storage import AuthorityStorage
@@ -22,7 +20,6 @@ from handfast_operator.cluster.kinds import (
     PODS,
     SECRETS_META,
     SERVICES,
-    TRUST_DOMAINS,
 )
 from handfast_operator.cluster.objects import (
     Namespace,
@@ -40,16 +37,11 @@ from handfast_operator.controller.config import ConfigSource
 from handfast_operator.controller.events import EventWriter, Regarding, about_pod
 from handfast_operator.controller.issuer import Issuer
 from handfast_operator.controller.lease import Election
-from handfast_operator.controller.ranges import find_ranges
+from handfast_operator.controller.ranges import ClusterRanges
 from handfast_operator.controller.reports import Reports
-from handfast_operator.controller.resources import (
-    StatusWriter,
-    Target,
-    ensure_trust_domain,
-    kopf_settings,
-    registry_for,
-)
+from handfast_operator.controller.resources import ensure_trust_domain, watch_resources
 from handfast_operator.controller.serving import ServingCertificates
+from handfast_operator.controller.status import StatusWriter
 from handfast_operator.health import Health, serve_health, waiting_for
 from handfast_operator.policy.index import PolicyIndex
 from handfast_operator.resources.parse import (
@@ -74,12 +66,12 @@ class Stores:
     """What the controller knows of the cluster, and the reflectors that keep it true."""
 
     def __init__(self, client: ApiClient) -> None:
-        self.pods: Store[Pod] = Store()
-        self.services: Store[Service] = Store()
-        self.namespaces: Store[Namespace] = Store()
-        self.secrets: Store[SecretMeta] = Store()
-        self.policies: Store[MtlsPolicy] = Store()
-        self.cluster_policies: Store[ClusterMtlsPolicy] = Store()
+        self.pods = Store[Pod]()
+        self.services = Store[Service]()
+        self.namespaces = Store[Namespace]()
+        self.secrets = Store[SecretMeta]()
+        self.policies = Store[MtlsPolicy]()
+        self.cluster_policies = Store[ClusterMtlsPolicy]()
         self.index = PolicyIndex(self.pods, self.namespaces, self.policies, self.cluster_policies)
         self.reflectors: list[Reflector[Any]] = [
             # Policies and namespaces first: the first pod is judged by all of them.
@@ -114,7 +106,7 @@ class Controller:
         self._settings = settings
         self._stores = stores
         self._registry = registry
-        self._events = EventWriter(client, settings.pod_name, settings.namespace)
+        self._events = EventWriter(client, settings.pod_name)
         self._storage = AuthorityStorage(client, settings.namespace, settings.trust_domain, self._warn)
         self._authorities: AuthoritySet | None = None
         self._trust_domain: dict[str, Any] = {}
@@ -131,9 +123,12 @@ class Controller:
         settings, stores = self._settings, self._stores
         self._trust_domain = await ensure_trust_domain(self._client, settings.trust_domain)
         self._authorities = await self._storage.ensure(utc_now(), self._root_ttl())
-        ranges = await find_ranges(self._client, settings.cluster_ranges, stores.addresses())
-        log.info("cluster ranges", extra={"ranges": [str(each) for each in ranges]})
-        config = ConfigSource(settings.trust_domain, settings.namespace, stores.index, stores.services, lambda: ranges)
+        ranges = ClusterRanges(self._client, settings.cluster_ranges, stores.addresses)
+        await ranges.look()
+        config = ConfigSource(
+            settings.trust_domain, settings.namespace, stores.index, stores.services, lambda: ranges.known
+        )
+        ranges.changed = config.changed
         issuer = Issuer(
             self._client,
             stores.pods,
@@ -146,21 +141,29 @@ class Controller:
         )
         serving = ServingCertificates(self._client, settings, lambda: self.authorities)
         writer = StatusWriter(self._client, stores.index, stores.pods, lambda: self.authorities)
+        stores.namespaces.subscribe(lambda _before, _after: writer.mark_policies())
+        stores.policies.subscribe(lambda _before, _after: writer.mark_policies())
+        stores.cluster_policies.subscribe(lambda _before, _after: writer.mark_policies())
         Reports(
-            stores.pods, stores.index.namespace_labels, settings.namespace, settings.sidecar_image, self._events.say
+            stores.pods,
+            stores.namespaces,
+            stores.index,
+            settings.namespace,
+            settings.sidecar_image,
+            self._events.say,
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(issuer.run())
             group.create_task(serving.run())
             group.create_task(self._events.run())
             group.create_task(writer.run())
-            group.create_task(_watch_resources(writer))
+            group.create_task(watch_resources(writer))
+            group.create_task(ranges.run())
             group.create_task(self._look_after_authority(issuer, writer))
 
     async def _look_after_authority(self, issuer: Issuer, writer: StatusWriter) -> None:
         """Notice what others did to the authorities' Secrets, and make a new root when the last one has ended."""
         while True:
-            writer.mark(Target(TRUST_DOMAINS, "", self._settings.trust_domain))
             await asyncio.sleep(LOOK_AFTER_AUTHORITY_S)
             try:
                 found = await self._storage.ensure(utc_now(), self._root_ttl())
@@ -173,6 +176,7 @@ class Controller:
             ):
                 self._authorities = found
                 issuer.authorities_changed(found)
+                writer.mark_trust_domains()
 
     def _root_ttl(self) -> timedelta:
         return parse_trust_domain(self._trust_domain).root_ttl
@@ -190,11 +194,6 @@ class Controller:
         self._events.say(regarding, "Warning", reason, sentence)
 
 
-async def _watch_resources(writer: StatusWriter) -> None:
-    """kopf, embedded: it ends the process on some errors of the API server, which is cheap here."""
-    await kopf.operator(registry=registry_for(writer), settings=kopf_settings(), clusterwide=True, standalone=True)
-
-
 async def run(settings: Settings) -> None:
     """Wait for the Lease, then control until cancelled; a lost Lease ends the process."""
     registry = Registry()
@@ -210,9 +209,10 @@ async def run(settings: Settings) -> None:
             await election.acquire()
             leading.set(1)
             try:
-                group.create_task(election.keep())
-                await Controller(client, settings, stores, registry).run()
+                async with asyncio.TaskGroup() as leadership:
+                    leadership.create_task(election.keep())
+                    leadership.create_task(Controller(client, settings, stores, registry).run())
             finally:
+                # Nothing writes any more, so the next one may begin.
                 leading.set(0)
-                with contextlib.suppress(ApiError, aiohttp.ClientError, TimeoutError, OSError):
-                    await election.release()
+                await election.release()

@@ -10,14 +10,16 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import aiohttp
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from handfast_operator.authority.authority import AuthoritySet
 from handfast_operator.authority.leaf import LeafRequest, issue
-from handfast_operator.cluster.client import ApiClient, ApiError
+from handfast_operator.cluster.client import ApiError
 from handfast_operator.cluster.kinds import MUTATING_WEBHOOKS, SECRETS, VALIDATING_WEBHOOKS, Kind
 from handfast_operator.settings import Settings
 from handfast_sidecar.errors import HandfastError
@@ -40,6 +42,15 @@ LOOK_S: Final = 10.0
 """Seconds between looks: a caBundle that Helm has just emptied blocks every pod that opted in."""
 
 
+class Api(Protocol):
+    """What is needed of the API server; `cluster.client.ApiClient` has it."""
+
+    async def get(self, path: str) -> Json: ...
+    async def create(self, path: str, body: Json) -> Json: ...
+    async def replace(self, path: str, body: Json) -> Json: ...
+    async def patch(self, path: str, body: Any) -> Json: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A role that serves under a certificate of its own."""
@@ -52,6 +63,12 @@ class Server:
         """Name of its Secret."""
         return f"handfast-{self.role}-tls"
 
+    @property
+    def names(self) -> set[str]:
+        """What callers know it by."""
+        spiffe_id = self.request.spiffe_id
+        return {*self.request.dns_names, *([str(spiffe_id)] if spiffe_id is not None else [])}
+
 
 def servers(settings: Settings) -> tuple[Server, ...]:
     """The webhook is known by its Service's names, the directory by its SPIFFE ID."""
@@ -63,22 +80,25 @@ def servers(settings: Settings) -> tuple[Server, ...]:
     )
 
 
-def is_good(secret: Json, authorities: AuthoritySet, now: datetime) -> bool:
-    """Whether a serving Secret has the bundle of today, and a leaf of it before half of its life."""
+def is_good(secret: Json, server: Server, authorities: AuthoritySet, now: datetime) -> bool:
+    """Whether a serving Secret has the bundle of today, and key and leaf of it before half of the leaf's life."""
     data = secret.get("data") or {}
     try:
-        certificate = x509.load_pem_x509_certificate(base64.b64decode(data[FILE_CERTIFICATE]))
-        bundle = base64.b64decode(data[FILE_BUNDLE])
-    except (KeyError, ValueError):
+        files = {name: base64.b64decode(data[name]) for name in (FILE_CERTIFICATE, FILE_KEY, FILE_BUNDLE)}
+        leaf = x509.load_pem_x509_certificate(files[FILE_CERTIFICATE])
+        key = load_pem_private_key(files[FILE_KEY], password=None)
+        signed_by = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (KeyError, ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound):
         return False
-    issuer = authorities.active.key_identifier.key_identifier
-    signed_by = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     return (
-        FILE_KEY in data
-        and bundle == authorities.bundle_pem
-        and signed_by == issuer
+        files[FILE_BUNDLE] == authorities.bundle_pem
+        and signed_by == authorities.active.key_identifier.key_identifier
+        and key.public_key() == leaf.public_key()
+        and {str(each.value) for each in names} == server.names
         and now < start + (end - start) / 2
+        and (secret["metadata"].get("labels") or {}).get(LABEL_SERVING) == server.role
     )
 
 
@@ -86,9 +106,9 @@ class ServingCertificates:
     """Keeps the Secrets and the caBundle right."""
 
     def __init__(
-        self, client: ApiClient, settings: Settings, authorities: Callable[[], AuthoritySet], clock: Clock = utc_now
+        self, api: Api, settings: Settings, authorities: Callable[[], AuthoritySet], clock: Clock = utc_now
     ) -> None:
-        self._client = client
+        self._api = api
         self._settings = settings
         self._authorities = authorities
         self._clock = clock
@@ -114,19 +134,19 @@ class ServingCertificates:
     async def _ensure_secret(self, server: Server) -> None:
         path = SECRETS.item(self._settings.namespace, server.secret)
         try:
-            known: Json | None = await self._client.get(path)
+            known: Json | None = await self._api.get(path)
         except ApiError as error:
             if error.status != 404:
                 raise
             known = None
         authorities, now = self._authorities(), self._clock()
-        if known is not None and is_good(known, authorities, now):
+        if known is not None and is_good(known, server, authorities, now):
             return
         body = self._secret(server, authorities, now, known)
         if known is None:
-            await self._client.create(SECRETS.within(self._settings.namespace), body)
+            await self._api.create(SECRETS.within(self._settings.namespace), body)
         else:
-            await self._client.replace(path, body)
+            await self._api.replace(path, body)
         log.info("serving certificate issued", extra={"role": server.role, "secret": server.secret})
 
     def _secret(self, server: Server, authorities: AuthoritySet, now: datetime, known: Json | None) -> Json:
@@ -151,7 +171,7 @@ class ServingCertificates:
         """Write the bundle into every webhook of a configuration; an uninstalled one is no error."""
         path = kind.item("", WEBHOOK_CONFIGURATION)
         try:
-            known = await self._client.get(path)
+            known = await self._api.get(path)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -163,5 +183,5 @@ class ServingCertificates:
         changed = [{**each, "clientConfig": {**each["clientConfig"], "caBundle": bundle}} for each in webhooks]
         # The version stands in the patch, so that a change of Helm's meanwhile is not undone.
         body = {"metadata": {"resourceVersion": known["metadata"]["resourceVersion"]}, "webhooks": changed}
-        await self._client.patch(path, body)
+        await self._api.patch(path, body)
         log.info("caBundle written", extra={"kind": kind.plural})

@@ -1,12 +1,14 @@
-"""Time for what waits: a clock that tests can turn, and a token bucket over it.
+"""Time for what waits: a clock that tests can turn, and what keeps a pace by it.
 
 Its one rule: nothing in the issuer asks the system for the time or sleeps by itself.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
+
+K = TypeVar("K", bound=Hashable)
 
 
 class Timer(Protocol):
@@ -62,3 +64,29 @@ class TokenBucket:
         self._counted_at = now
         if self._tokens < 0:
             await wait_until(self._time, now + timedelta(seconds=-self._tokens / self._rate))
+
+
+class Allowance(Generic[K]):
+    """A bound for each key: whoever makes us repeat the work for one must not take the pace of all others."""
+
+    def __init__(self, time: Time, actions: int = 12, window: timedelta = timedelta(minutes=1)) -> None:
+        self._time = time
+        self._actions = actions
+        self._window = window
+        self._used: dict[K, tuple[datetime, int]] = {}
+        """Start of the key's window, and actions in it."""
+
+    def take(self, key: K) -> datetime | None:
+        """Count an action; when there were too many, when the next one is free."""
+        now = self._time.now()
+        started, count = self._used.get(key, (now, 0))
+        if not started <= now < started + self._window:
+            started, count = now, 0
+        if count >= self._actions:
+            return started + self._window
+        self._used[key] = (started, count + 1)
+        return None
+
+    def forget(self, key: K) -> None:
+        """The key will not come again."""
+        self._used.pop(key, None)

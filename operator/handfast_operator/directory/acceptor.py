@@ -126,11 +126,12 @@ class Acceptor:
         if context is None:
             accepted.close()
             raise HandshakeFailed("no_serving_certificate", "there is no certificate to serve with yet")
+        connection = Connection()  # not taken from the call: uvloop returns its own TLS layer there
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            _transport, connection = await asyncio.get_running_loop().connect_accepted_socket(
-                Connection,
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
                 accepted,
                 ssl=context,
                 ssl_handshake_timeout=HANDSHAKE_S,

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
+import aiohttp
 from aiohttp import web
 
-from handfast_operator.cluster.client import ApiClient
+from handfast_operator.cluster.client import ApiClient, ApiError
 from handfast_operator.cluster.kinds import (
     CLUSTER_MTLS_POLICIES,
     ENDPOINT_SLICES,
@@ -35,6 +36,7 @@ from handfast_operator.cluster.objects import (
 )
 from handfast_operator.cluster.reflector import Reflector
 from handfast_operator.cluster.store import Store
+from handfast_operator.controller.ranges import ClusterRanges
 from handfast_operator.directory.acceptor import Acceptor, listen
 from handfast_operator.directory.evidence import Evidence
 from handfast_operator.directory.gate import Gate
@@ -138,6 +140,11 @@ async def run(settings: Settings) -> None:
         async def evidence(_request: web.Request) -> web.Response:
             return web.json_response(server.evidence.to_json())
 
+        def addresses() -> list[str]:
+            return [ip for pod in pods if not pod.host_network for ip in pod.ips] + [
+                ip for each in services for ip in each.cluster_ips
+            ]
+
         health = Health(registry, not_ready, client=client, follows=reflectors)
         await stack.enter_async_context(serve_health(health, DIRECTORY_HEALTH_PORT, [web.get("/evidence", evidence)]))
         async with asyncio.TaskGroup() as group:
@@ -145,10 +152,25 @@ async def run(settings: Settings) -> None:
                 group.create_task(each.run())
             for each in reflectors:
                 await each.wait_synced()
+            await _follow_ranges(group, server, ClusterRanges(client, settings.cluster_ranges, addresses))
             listener = listen("", DIRECTORY_PORT)
             accepting = True
             log.info("serving", extra={"port": DIRECTORY_PORT, "pods": len(pods), "services": len(services)})
             await server.serve(listener)
+
+
+async def _follow_ranges(group: asyncio.TaskGroup, server: DirectoryServer, ranges: ClusterRanges) -> None:
+    """Sidecars that connect are told the ranges as known then; those before them have them from config.json."""
+
+    def changed() -> None:
+        server.switchboard.cluster_ranges = tuple(map(str, ranges.known))
+
+    ranges.changed = changed
+    try:
+        await ranges.look()
+    except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+        log.warning("cannot ask for the cluster's ranges yet", extra={"error": str(error)})
+    group.create_task(ranges.run())
 
 
 def _reported_connections(registry: Registry, evidence: Evidence) -> None:
