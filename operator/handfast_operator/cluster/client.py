@@ -71,6 +71,11 @@ class ApiClient:
         async with new_session(found) as session:
             yield cls(session, found)
 
+    @property
+    def url(self) -> str:
+        """Of the API server."""
+        return self._access.url
+
     async def get(
         self, path: str, params: Mapping[str, str] | None = None, *, accept: str = "application/json"
     ) -> Json:

@@ -10,14 +10,14 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import kopf
 from kopf._core.engines.peering import Identity
 
-from handfast_operator.cluster.client import ApiClient, ApiError, find_access, new_session
+from handfast_operator.cluster.client import ApiError, find_access, new_session
 from handfast_operator.cluster.kinds import CLUSTER_MTLS_POLICIES, MTLS_POLICIES, TRUST_DOMAINS, Kind
-from handfast_operator.controller.status import StatusWriter, Target
+from handfast_operator.controller.status import Target
 from handfast_sidecar.errors import HandfastError
 from handfast_sidecar.wellknown import API_GROUP, API_VERSION
 
@@ -27,11 +27,25 @@ Seen = Callable[[Target, Json | None], object]
 STOP_S: Final = 5.0
 
 
+class Api(Protocol):
+    """What is needed of the API server; `cluster.client.ApiClient` has it."""
+
+    async def get(self, path: str) -> Json: ...
+    async def create(self, path: str, body: Json) -> Json: ...
+
+
+class Watcher(Protocol):
+    """Who is told of the objects; `status.StatusWriter` is."""
+
+    def see(self, target: Target, raw: Json) -> None: ...
+    def forget(self, target: Target) -> None: ...
+
+
 class WatchEnded(HandfastError):
     """kopf gave up on our custom resources, as it does on some errors of the API server: start again."""
 
 
-async def ensure_trust_domain(client: ApiClient, name: str) -> Json:
+async def ensure_trust_domain(api: Api, name: str) -> Json:
     """The TrustDomain object of this cluster, made at the first start. Raises ApiError."""
     path = TRUST_DOMAINS.item("", name)
     body = {
@@ -41,19 +55,19 @@ async def ensure_trust_domain(client: ApiClient, name: str) -> Json:
         "spec": {"issuer": {"selfSigned": {}}},
     }
     try:
-        return await client.get(path)
+        return await api.get(path)
     except ApiError as error:
         if error.status != 404:
             raise
     try:
-        return await client.create(TRUST_DOMAINS.path, body)
+        return await api.create(TRUST_DOMAINS.path, body)
     except ApiError as error:
         if error.status != 409:
             raise
-        return await client.get(path)
+        return await api.get(path)
 
 
-async def watch_resources(writer: StatusWriter) -> None:
+async def watch_resources(writer: Watcher) -> None:
     """Tell the writer of every change until cancelled; raises WatchEnded.
 
     kopf has a thread of its own: in ours it would take the process's signals, and at its end cancel our tasks.

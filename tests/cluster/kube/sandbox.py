@@ -112,6 +112,9 @@ class Sandbox:
             ["link", "set", "lo", "up"],
             ["address", "add", f"{NODE_ADDRESS}/30", "dev", "uplink"],
             ["link", "set", "uplink", "up"],
+            # The API server dials webhooks by their Service: without any route the kernel gives up before kube-proxy's
+            # rules are asked.
+            ["route", "add", SERVICE_RANGE, "via", HOST_ADDRESS, "src", NODE_ADDRESS],
         ):
             self.run(["ip", *words])
         for reached in (POD_RANGE, SERVICE_RANGE):  # so that a test can dial a pod without being one
