@@ -65,13 +65,13 @@ class Proxy:
             self._directory,
             self._pool,
             self._in_cluster,
-            self._telemetry.connection_over,
+            self._telemetry,
         )
         self._inbound = Inbound(
             self._policy,
             settings.pod_ips,
             lambda: self._identity.current.material.config.trust_domain,
-            self._telemetry.connection_over,
+            self._telemetry,
         )
         self._mesh = MeshPort(
             lambda: self._identity.current,

@@ -18,13 +18,14 @@ def test_between_two_pods_the_wire_carries_tls_1_3_and_no_plaintext(
     shop, web = namespace("shop", inject=True), namespace("web", inject=True)
     cluster.apply_ready(*workloads.server("orders", shop, "http"), workloads.pod("client", web))
     cluster.wait_reachable("client", web, f"orders.{shop}", 8080)
-    server = cluster.address_of("orders", shop)
+    client, server = cluster.address_of("client", web), cluster.address_of("orders", shop)
     with cluster.capture(server) as captured:
         report = cluster.client("client", web, "load", f"http://orders.{shop}:8080/", "--requests=20")
     assert (report["failed"], report["requests"]) == (0, 20)
-    assert captured.payload_bytes() > 0
-    assert not captured.contains(b"hello from orders")
-    assert not captured.contains(b"HTTP/1.1")
+    wire = captured.between(client, server)
+    assert {way.target_port for way in wire if way.source == client} == {MESH_PORT}
+    assert sum(map(len, wire.values())) > 20 * 100
+    assert not any(plaintext in sent for sent in wire.values() for plaintext in (b"hello from orders", b"HTTP/1.1"))
     lines = access_log(cluster, "orders", shop)
     assert {line["peer"] for line in lines} == {identity_of(web)}
     assert {line["own"] for line in lines} == {identity_of(shop)}
@@ -129,9 +130,11 @@ def test_deleting_a_pod_lets_what_it_serves_finish(
     )
     cluster.wait_reachable("client", here, "orders", 8080)
     words = ["load", "http://orders:8080/slow/5", "--requests=1", "--timeout=20"]
+    opened = metric(cluster, "orders", here, "handfast_connections_opened_total", encrypted="true")
     with cluster.client_in_background("client", here, *words) as client:
         until(
-            "the request is under way", lambda: metric(cluster, "client", here, "handfast_tunnels", side="client") == 1
+            "the request is under way",
+            lambda: metric(cluster, "orders", here, "handfast_connections_opened_total", encrypted="true") > opened,
         )
         cluster.delete("pod", "orders", here, wait=False)
         assert client.report()["failed"] == 0

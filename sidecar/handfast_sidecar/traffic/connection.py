@@ -1,9 +1,8 @@
 """One application connection, as it is told at its end: a fact for the log, the metrics and the evidence."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.tunnel.connection import Tunnel
@@ -37,4 +36,11 @@ class Connection:
     started: float = field(default_factory=time.monotonic)
 
 
-Finished = Callable[[Connection], None]
+class Journal(Protocol):
+    """Who is told of connections; `traffic.telemetry`."""
+
+    def connection_opened(self, connection: Connection) -> None:
+        """Both applications are connected, as far as this side knows."""
+
+    def connection_over(self, connection: Connection) -> None:
+        """It ended, or was refused."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from handfast_sidecar.policy.in_force import PolicyInForce
 from handfast_sidecar.policy.verdict import Verdict, plaintext_verdict, tunnel_verdict
-from handfast_sidecar.traffic.connection import Connection, Finished
+from handfast_sidecar.traffic.connection import Connection, Journal
 from handfast_sidecar.traffic.dial import dial
 from handfast_sidecar.traffic.original_destination import original_destination
 from handfast_sidecar.traffic.plain import PlainRelay
@@ -37,14 +37,14 @@ class Inbound:
         policy: PolicyInForce,
         pod_ips: frozenset[str],
         trust_domain: Callable[[], str],
-        finished: Finished,
+        journal: Journal,
         *,
         destination_of: Callable[[socket.socket], tuple[str, int]] = original_destination,
     ) -> None:
         self._policy = policy
         self._pod_ips = pod_ips
         self._trust_domain = trust_domain
-        self._finished = finished
+        self._journal = journal
         self._destination_of = destination_of
         self._waiting: set[asyncio.Task[None]] = set()
         self.relays: set[Relay | PlainRelay] = set()
@@ -95,9 +95,10 @@ class Inbound:
         for relay in list(self.relays):
             relay.stop(reason)
 
-    def connected(self, relay: Relay) -> None:
-        """A stream has its application."""
+    def connected(self, relay: Relay | PlainRelay) -> None:
+        """A connection has its application."""
         self.relays.add(relay)
+        self._journal.connection_opened(relay.connection)
 
     def stream_over(self, relay: Relay) -> None:
         """A connected stream ended."""
@@ -108,7 +109,7 @@ class Inbound:
         """A stream ended, connected or refused."""
         if connection.tunnel is not None:
             connection.tunnel.stream_ended()
-        self._finished(connection)
+        self._journal.connection_over(connection)
 
     async def _pass_on(self, sock: socket.socket, connection: Connection) -> None:
         try:
@@ -122,13 +123,13 @@ class Inbound:
             raise
         else:
             relay = PlainRelay(sock, target, connection, self._plain_over)
-            self.relays.add(relay)
+            self.connected(relay)
             relay.start()
 
     def _plain_over(self, relay: PlainRelay) -> None:
         self.relays.discard(relay)
         self.released()
-        self._finished(relay.connection)
+        self._journal.connection_over(relay.connection)
 
     def _refuse(self, sock: socket.socket, connection: Connection, reason: str, sentence: str) -> None:
         log.warning(
@@ -143,4 +144,4 @@ class Inbound:
         abort(sock)
         connection.refused, connection.reason = True, reason
         self.released()
-        self._finished(connection)
+        self._journal.connection_over(connection)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, Protocol
 
-from handfast_sidecar.directory.messages import AddressAnswer, Endpoint
+from handfast_sidecar.directory.messages import AddressAnswer, Endpoint, NobodyAddress
 from handfast_sidecar.errors import HandshakeFailed
-from handfast_sidecar.traffic.connection import Connection, Finished
+from handfast_sidecar.traffic.connection import Connection, Journal
 from handfast_sidecar.traffic.dial import dial
 from handfast_sidecar.traffic.original_destination import original_destination
 from handfast_sidecar.traffic.plain import PlainRelay
@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 
 HOLD_S: Final = 5.0
 """Seconds a connection into the cluster's ranges waits for a directory that does not answer."""
+SETTLE_S: Final = 1.0
+"""Seconds that a "nobody" about an address of the cluster's own ranges must stand: a pod that has just been created may
+have its address before the directory's watch tells of it, and must not be spoken to in plaintext meanwhile."""
+MAX_SETTLED: Final = 4096
 
 
 class AddressSource(Protocol):
@@ -91,7 +95,7 @@ class Outbound:
         directory: AddressSource,
         pool: TunnelPool,
         in_cluster: Callable[[str], bool],
-        finished: Finished,
+        journal: Journal,
         *,
         destination_of: Callable[[socket.socket], tuple[str, int]] = original_destination,
         random: Random | None = None,
@@ -99,10 +103,12 @@ class Outbound:
         self._directory = directory
         self._pool = pool
         self._in_cluster = in_cluster
-        self._finished = finished
+        self._journal = journal
         self._destination_of = destination_of
         self._random = random or Random()  # noqa: S311 - spreads load, hides nothing
         self._waiting: set[asyncio.Task[None]] = set()
+        self._settled: set[str] = set()
+        """Addresses of the cluster's ranges that were nobody's for long enough."""
         self.relays: set[Relay | PlainRelay] = set()
         self.released: Callable[[], None] = lambda: None
 
@@ -167,12 +173,20 @@ class Outbound:
             raise
 
     async def _answer(self, address: str) -> AddressAnswer | None:
-        known = self._directory.known(address)
-        if known is not None:
-            return known
-        if not self._directory.connected and not self._in_cluster(address):
-            return None
-        return await self._directory.resolve(address, HOLD_S)
+        answer = self._directory.known(address)
+        if answer is None:
+            if not self._directory.connected and not self._in_cluster(address):
+                return None
+            answer = await self._directory.resolve(address, HOLD_S)
+        if not isinstance(answer, NobodyAddress):
+            self._settled.discard(address)
+            return answer
+        if address not in self._settled and self._in_cluster(address):
+            await asyncio.sleep(SETTLE_S)
+            answer = self._directory.known(address)
+            if isinstance(answer, NobodyAddress) and len(self._settled) < MAX_SETTLED:
+                self._settled.add(address)
+        return answer
 
     def _route(self, answer: AddressAnswer | None, connection: Connection) -> Route:
         address = connection.destination
@@ -205,6 +219,7 @@ class Outbound:
 
     def _relay(self, relay: Relay | PlainRelay) -> None:
         self.relays.add(relay)
+        self._journal.connection_opened(relay.connection)
         relay.start()
 
     def _stream_over(self, relay: Relay) -> None:
@@ -219,7 +234,7 @@ class Outbound:
     def _over(self, relay: Relay | PlainRelay) -> None:
         self.relays.discard(relay)
         self.released()
-        self._finished(relay.connection)
+        self._journal.connection_over(relay.connection)
 
     def _refuse(self, sock: socket.socket, connection: Connection, refusal: Refuse) -> None:
         log.warning(
@@ -233,4 +248,4 @@ class Outbound:
         abort(sock)
         connection.refused, connection.reason = True, refusal.reason
         self.released()
-        self._finished(connection)
+        self._journal.connection_over(connection)

@@ -18,6 +18,11 @@ class Telemetry:
     def __init__(self, registry: Registry, own: Callable[[], SpiffeId]) -> None:
         self._own = own
         self.edges = EdgeTable()
+        self._opened_connections = registry.counter(
+            "handfast_connections_opened_total",
+            "Application connections that were carried, by direction and whether they were encrypted.",
+            ("direction", "encrypted"),
+        )
         self._connections = registry.counter(
             "handfast_connections_closed_total",
             "Application connections that ended, by direction, whether they were encrypted, and how they ended.",
@@ -47,6 +52,10 @@ class Telemetry:
             "handfast_handshake_failures_total", "Handshakes that ended in no tunnel, by reason.", ("side", "reason")
         )
 
+    def connection_opened(self, connection: Connection) -> None:
+        """An application's connection is carried from now on."""
+        self._opened_connections.labels(connection.direction, _word(encrypted=connection.tunnel is not None)).inc()
+
     def connection_over(self, connection: Connection) -> None:
         """An application's connection ended, or was refused."""
         tunnel = connection.tunnel
@@ -64,7 +73,7 @@ class Telemetry:
             edge.connections += 1
             edge.bytes_in += connection.bytes_in
             edge.bytes_out += connection.bytes_out
-            word = "true" if encrypted else "false"
+            word = _word(encrypted=encrypted)
             self._connections.labels(direction, word, connection.reason).inc()
             self._bytes.labels("in", word).inc(connection.bytes_in)
             self._bytes.labels("out", word).inc(connection.bytes_out)
@@ -111,6 +120,10 @@ class Telemetry:
             rule=connection.rule,
             reason="" if connection.reason == OK else connection.reason,
         )
+
+
+def _word(*, encrypted: bool) -> str:
+    return "true" if encrypted else "false"
 
 
 def _other_end(connection: Connection) -> str:
