@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 ROLES: Final = {"controller": "controller", "webhook": "admission", "directory": "directory"}
 """Each role and the package whose `server.run` it is; imported when asked for, so no role pays for another's memory."""
-STOP_S: Final = 30
+STOP_S: Final = 20
+"""Seconds that a role may take to drain: kubelet's patience ends after 30."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,12 +101,29 @@ def run_all() -> int:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, stop)
-    pid, status = os.wait()
-    code = os.waitstatus_to_exitcode(status)
-    ended = next(role for role, child in children.items() if child.pid == pid)
-    children[ended].returncode = code
-    if not stopping:
+    ended, code = _first_end(children)
+    asked = stopping
+    if not asked:
         log.error("a role ended, stopping the others", extra={"role": ended, "exit_code": code})
         stop(0, None)
-    codes = [code, *(child.wait(STOP_S) for role, child in children.items() if role != ended)]
-    return 0 if stopping and not any(codes) else 1
+    codes = [code, *(_end(child) for role, child in children.items() if role != ended)]
+    return 0 if asked and not any(codes) else 1
+
+
+def _first_end(children: Mapping[str, subprocess.Popen[bytes]]) -> tuple[str, int]:
+    """Wait for a role to end; as the first process of a container we also inherit the orphans of others."""
+    while True:
+        pid, status = os.wait()
+        for role, child in children.items():
+            if child.pid == pid:
+                child.returncode = os.waitstatus_to_exitcode(status)
+                return role, child.returncode
+
+
+def _end(child: subprocess.Popen[bytes]) -> int:
+    """The exit code of a role that was asked to end, and is killed when it does not."""
+    try:
+        return child.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return child.wait()

@@ -13,7 +13,7 @@ from aiohttp import web
 from handfast_operator.cluster.kinds import MTLS_POLICIES, TRUST_DOMAINS
 from handfast_operator.controller.resources import WatchEnded, ensure_trust_domain, kopf_settings, watch_resources
 from handfast_operator.controller.status import Target
-from support.api_server import serving, status
+from support.api_server import serving
 from support.memory_api import MemoryApi
 
 Json = dict[str, Any]
@@ -32,29 +32,38 @@ def policy(version: int) -> Json:
     }
 
 
+def group(name: str, version: str) -> Json:
+    return {"name": name, "versions": [{"version": version}], "preferredVersion": {"version": version}}
+
+
+def resource(plural: str, kind: str) -> Json:
+    verbs = ["create", "get", "list", "patch", "watch"]
+    namespaced = plural == "mtlspolicies"
+    return {"name": plural, "singularName": kind.lower(), "kind": kind, "namespaced": namespaced, "verbs": verbs}
+
+
+DISCOVERY: dict[str, Json] = {
+    "/api": {"versions": ["v1"]},
+    "/api/v1": {"resources": [resource("namespaces", "Namespace")]},
+    "/apis": {"groups": [group("handfast.dev", "v1alpha1"), group("apiextensions.k8s.io", "v1")]},
+    "/apis/apiextensions.k8s.io/v1": {"resources": [resource("customresourcedefinitions", "CustomResourceDefinition")]},
+    GROUP: {"resources": [resource(plural, kind) for plural, kind in PLURALS.items()]},
+}
+
+
 class Cluster:
     """One policy, and a watch of it."""
 
     def __init__(self) -> None:
         self.written: list[str] = []
         self.says: asyncio.Queue[Json] = asyncio.Queue()
-        self.refuses = False
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.method != "GET":
             self.written.append(f"{request.method} {request.path}")
-        if request.path == "/apis":
-            version = {"version": "v1alpha1"}
-            return web.json_response(
-                {"groups": [{"name": "handfast.dev", "versions": [version], "preferredVersion": version}]}
-            )
-        if request.path == GROUP:
-            return web.json_response({"resources": [resource(plural, kind) for plural, kind in PLURALS.items()]})
+        if request.path in DISCOVERY:
+            return web.json_response(DISCOVERY[request.path])
         plural = request.path.removeprefix(GROUP + "/")
-        if plural not in PLURALS:
-            return web.json_response({"versions": [], "groups": [], "resources": []})
-        if self.refuses:
-            return status(403, "Forbidden", "list of mtlspolicies is forbidden")
         if request.query.get("watch") == "true":
             return await self._watch(request, plural)
         items = [policy(5)] if plural == "mtlspolicies" else []
@@ -66,17 +75,6 @@ class Cluster:
         says = self.says if plural == "mtlspolicies" else asyncio.Queue[Json]()
         while True:
             await response.write(json.dumps(await says.get()).encode() + b"\n")
-
-
-def resource(plural: str, kind: str) -> Json:
-    verbs = ["create", "get", "list", "patch", "watch"]
-    return {
-        "name": plural,
-        "singularName": kind.lower(),
-        "kind": kind,
-        "namespaced": plural == "mtlspolicies",
-        "verbs": verbs,
-    }
 
 
 class Seen:

@@ -210,6 +210,26 @@ async def test_every_word_of_the_server_is_a_sign_of_life() -> None:
         assert rig.reflector.fresh_at > 0
 
 
+async def test_a_watch_that_is_accepted_is_a_sign_of_life() -> None:
+    """A quiet collection may have nothing to say, and no bookmark, for longer than its readers' patience."""
+    async with following("a") as rig:
+        first = await rig.watch()
+        first.bookmark(2)
+        first.end()
+        rig.reflector.fresh_at = 0.0
+        await rig.watch()
+        assert rig.reflector.fresh_at > 0
+
+
+async def test_a_silent_watch_is_opened_again_without_a_fuss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handfast_operator.cluster.client.WATCH_SILENCE_S", 0.05)
+    async with following("a") as rig:
+        await rig.watch()
+        await rig.watch()
+        assert rig.pauses == []
+        assert len(rig.server.lists) == 1
+
+
 def test_the_pause_grows_and_has_an_end() -> None:
     assert backoff(1) <= 0.2
     assert all(7.5 <= backoff(failures) <= 15 for failures in (8, 100, 10_000))

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,9 +106,17 @@ class ApiClient:
                 raise
 
     async def watch(
-        self, path: str, params: Mapping[str, str], *, accept: str = "application/json"
+        self,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        accept: str = "application/json",
+        opened: Callable[[], object] = lambda: None,
     ) -> AsyncGenerator[Json]:
-        """Events until the server ends the watch. Raises ApiError, TimeoutError on silence, or ClientError."""
+        """Events until the server ends the watch. Raises ApiError, TimeoutError on silence, or ClientError.
+
+        `opened` is called when the server has accepted the watch, which may be long before its first event.
+        """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=WATCH_SILENCE_S)
         headers = {**self._access.headers(), "Accept": accept}
         url = self._access.url + path
@@ -117,6 +125,7 @@ class ApiClient:
         ) as answer:
             if answer.status >= 400:
                 raise await _error(answer)
+            opened()
             async for line in _lines(answer.content):
                 yield json.loads(line)
 

@@ -47,16 +47,20 @@ class Reflector(Generic[T]):
         parse: Callable[[Any], T],
         *,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._kind = kind
         self._parse = parse
         self.store = store
-        self.fresh_at = time.monotonic()
+        self._clock = clock
+        self.fresh_at = clock()
         """When the API server last said anything, in monotonic seconds."""
         self._pause = pause
         self._heard = False
         """Whether the watch that runs has said anything."""
+        self._accepted = False
+        """Whether the API server took the watch that runs."""
         self._synced = asyncio.Event()
         self._revision = ""
         """Where the watch goes on; empty: a list is needed."""
@@ -69,7 +73,7 @@ class Reflector(Generic[T]):
         """Follow the API server until cancelled."""
         failures = 0
         while True:
-            self._heard = False
+            self._heard = self._accepted = False
             try:
                 if not self._revision:
                     self._revision = await self._list()
@@ -80,7 +84,10 @@ class Reflector(Generic[T]):
                     self._revision = ""
                 problem = str(error)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-                problem = f"{type(error).__name__}: {error}"
+                # Bookmarks are no promise: a server that accepted the watch and had nothing to say is asked again.
+                problem = (
+                    "" if self._accepted and isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+                )
             failures = failures + 1 if not self._heard else 1
             if problem and not (failures == 1 and not self._revision):
                 log.warning(
@@ -94,7 +101,7 @@ class Reflector(Generic[T]):
         params = {"limit": str(PAGE), **self._selection()}
         while True:
             page = await self._client.get(self._kind.path, params, accept=self._accept(METADATA_ONLY))
-            self.fresh_at = time.monotonic()
+            self._alive()
             items.extend(item for raw in page.get("items") or () if (item := self._understood(raw)) is not None)
             meta = page.get("metadata") or {}
             following = meta.get("continue")
@@ -115,14 +122,21 @@ class Reflector(Generic[T]):
             "timeoutSeconds": str(WATCH_S),
             **self._selection(),
         }
-        async with aclosing(
-            self._client.watch(self._kind.path, params, accept=self._accept(METADATA_ONLY_WATCH))
-        ) as events:
+        accept = self._accept(METADATA_ONLY_WATCH)
+        async with aclosing(self._client.watch(self._kind.path, params, accept=accept, opened=self._opened)) as events:
             async for event in events:
-                self.fresh_at = time.monotonic()
+                self._alive()
                 self._revision = self._apply(event)
                 self._heard = True
-        self.fresh_at = time.monotonic()
+        self._alive()
+
+    def _opened(self) -> None:
+        """A server that takes a watch is there, and tells first what was missed."""
+        self._accepted = True
+        self._alive()
+
+    def _alive(self) -> None:
+        self.fresh_at = self._clock()
 
     def _apply(self, event: Json) -> str:
         """Take one event into the store; its revision."""
@@ -146,12 +160,12 @@ class Reflector(Generic[T]):
         """The object, or what is known of it already: one that we cannot read must not stop the others."""
         try:
             return self._parse(raw)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError):
             meta = raw.get("metadata") or {}
             namespace, name = meta.get("namespace", ""), meta.get("name", "")
             log.exception(
                 "an object is not understood, what is known of it stays",
-                extra={"kind": self._kind.plural, "namespace": namespace, "name_": name, "error": repr(error)},
+                extra={"kind": self._kind.plural, "object": f"{namespace}/{name}"},
             )
             return self.store.get(namespace, name)
 

@@ -7,7 +7,6 @@ an uninstalled operator would leave objects that cannot be deleted. No create or
 import asyncio
 import logging
 import os
-import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
@@ -17,6 +16,7 @@ from kopf._core.engines.peering import Identity
 
 from handfast_operator.cluster.client import ApiError, find_access, new_session
 from handfast_operator.cluster.kinds import CLUSTER_MTLS_POLICIES, MTLS_POLICIES, TRUST_DOMAINS, Kind
+from handfast_operator.controller.own_loop import call_in, in_own_loop
 from handfast_operator.controller.status import Target
 from handfast_sidecar.errors import HandfastError
 from handfast_sidecar.wellknown import API_GROUP, API_VERSION
@@ -24,7 +24,8 @@ from handfast_sidecar.wellknown import API_GROUP, API_VERSION
 Json = dict[str, Any]
 Seen = Callable[[Target, Json | None], object]
 """Called with an object, and what it is now; None: it is gone."""
-STOP_S: Final = 5.0
+STOP_S: Final = 2.0
+"""Seconds that kopf may take to end."""
 
 
 class Api(Protocol):
@@ -70,41 +71,37 @@ async def ensure_trust_domain(api: Api, name: str) -> Json:
 async def watch_resources(writer: Watcher) -> None:
     """Tell the writer of every change until cancelled; raises WatchEnded.
 
-    kopf has a thread of its own: in ours it would take the process's signals, and at its end cancel our tasks.
+    kopf has a loop of its own: in ours it would take the process's signals, and at its end cancel tasks that are ours.
     """
-    loop, stop = asyncio.get_running_loop(), threading.Event()
+    ours = asyncio.get_running_loop()
 
     def seen(target: Target, raw: Json | None) -> None:
         if raw is None:
-            loop.call_soon_threadsafe(writer.forget, target)
+            call_in(ours, writer.forget, target)
         else:
-            loop.call_soon_threadsafe(writer.see, target, raw)
+            call_in(ours, writer.see, target, raw)
 
-    kopf_ends = loop.run_in_executor(None, partial(_run_kopf, seen, stop))
-    try:
-        await asyncio.shield(kopf_ends)
-    finally:
-        stop.set()
-        await asyncio.wait([kopf_ends], timeout=STOP_S)
-    raise WatchEnded("kopf stopped watching our custom resources: the controller starts again")
+    why = await in_own_loop(partial(_run_kopf, seen), "kopf")
+    raise WatchEnded(f"kopf gave up on our custom resources, the controller starts again: {why}")
 
 
-def _run_kopf(seen: Seen, stop: threading.Event) -> None:
-    # It warns that it gets no signals, which is what we want, and tells of every handler that it calls.
+async def _run_kopf(seen: Seen) -> str:
+    """Run kopf until one of its parts ends; why it did."""
+    # It tells of every handler it calls, and warns that it gets no signals, which is what we want.
     logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
-    running = kopf.operator(
-        registry=registry_for(seen),
-        settings=kopf_settings(),
-        # Not asked of the system: in our image the user has a number and no name.
-        identity=Identity("handfast-controller"),
-        clusterwide=True,
-        stop_flag=stop,
+    # Without an identity kopf asks for the name of our user, which an image without /etc/passwd does not have.
+    tasks = await kopf.spawn_tasks(
+        registry=registry_for(seen), settings=kopf_settings(), clusterwide=True, identity=Identity("handfast")
     )
     try:
-        asyncio.run(running)
-    except Exception as error:
-        raise WatchEnded(f"kopf gave up on our custom resources: {type(error).__name__}: {error}") from error
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        errors = [repr(task.exception()) for task in done if not task.cancelled() and task.exception() is not None]
+        return ", ".join(errors) or "it ended without an error"
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=STOP_S)
 
 
 def registry_for(seen: Seen) -> kopf.OperatorRegistry:

@@ -90,7 +90,14 @@ class Stores:
 
     def not_ready(self) -> list[str]:
         """Which lists are missing."""
-        return waiting_for(pods=self.pods, namespaces=self.namespaces, secrets=self.secrets, policies=self.policies)
+        return waiting_for(
+            namespaces=self.namespaces,
+            policies=self.policies,
+            cluster_policies=self.cluster_policies,
+            services=self.services,
+            secrets=self.secrets,
+            pods=self.pods,
+        )
 
     def addresses(self) -> list[str]:
         """Of pods and Services, for a guess at the cluster's ranges."""
