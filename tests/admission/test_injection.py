@@ -1,6 +1,8 @@
 """What a pod becomes, and which pods may not start."""
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +11,10 @@ from hypothesis import strategies as st
 
 from handfast_operator.admission.containers import TOKEN_PATH, InjectionOptions
 from handfast_operator.admission.injection import Injected, Outcome, Refused, Skipped, inject
-from handfast_operator.admission.review import patch_between
+from handfast_operator.admission.patch import difference
 from handfast_sidecar.config.probes import GrpcProbe, HttpProbe, ProbeTable, TcpProbe
 from handfast_sidecar.wellknown import ENV_PROBES, SIDECAR_PORTS
+from support.json_patch import applied
 
 OPTIONS = InjectionOptions("handfast-system", "sidecar:1", resources={"limits": {"memory": "64Mi"}})
 ENABLED = {"handfast.dev/inject": "enabled"}
@@ -36,6 +39,11 @@ def with_probe(**handler: Any) -> dict[str, Any]:
     raw = pod()
     raw["spec"]["containers"][0]["readinessProbe"] = {"periodSeconds": 7, "timeoutSeconds": 3, **handler}
     return raw
+
+
+def secret_of(raw: dict[str, Any]) -> str:
+    [volume] = [each for each in raw["spec"]["volumes"] if each["name"] == "handfast-identity"]
+    return str(volume["secret"]["secretName"])
 
 
 def originals(raw: dict[str, Any]) -> ProbeTable:
@@ -111,7 +119,7 @@ def test_hooks_are_asked_of_the_sidecar_too_and_commands_stay() -> None:
 def test_injecting_twice_is_injecting_once() -> None:
     once = injected(with_probe(httpGet={"port": "http"}))
     assert injected(copy.deepcopy(once)) == once
-    assert patch_between(once, injected(copy.deepcopy(once))) == []
+    assert difference(once, injected(copy.deepcopy(once))) == []
 
 
 def test_a_container_that_another_webhook_added_is_injected_as_well() -> None:
@@ -135,6 +143,7 @@ def test_a_volume_that_only_pretends_to_be_ours_gets_a_new_secret() -> None:
         (pod(), ENABLED, "kube-system", "never injected"),
         (pod(), ENABLED, "handfast-system", "never injected"),
         (pod(os={"name": "windows"}), ENABLED, "shop", "Windows"),
+        (pod(nodeSelector={"kubernetes.io/os": "windows"}), ENABLED, "shop", "Windows"),
     ],
 )
 def test_a_pod_that_is_left_alone_has_a_reason(
@@ -166,10 +175,23 @@ def refused_pods() -> list[tuple[dict[str, Any], dict[str, str], str]]:
         taken["spec"]["containers"][0]["ports"] = [{"containerPort": port}]
         cases.append((taken, ENABLED, f"port {port}, which belongs to the sidecar"))
     cases += [
-        (pod(), {**ENABLED, "pod-security.kubernetes.io/enforce": level}, "forbids NET_ADMIN")
+        (pod(), {**ENABLED, "pod-security.kubernetes.io/enforce": level}, "forbids the capability NET_ADMIN")
         for level in ("baseline", "restricted")
     ]
     cases.append((unknown, ENABLED, "names the port 'web'"))
+    namesake, mounting, asking, forged = pod(), pod(), with_probe(tcpSocket={"port": 14020}), pod()
+    namesake["spec"]["containers"].append({"name": "handfast-proxy"})
+    mounting["spec"]["containers"][0]["volumeMounts"] = [{"name": "handfast-identity", "mountPath": "/k"}]
+    forged["spec"]["initContainers"] = [{"name": "handfast-proxy", "env": [{"name": ENV_PROBES, "value": "["}]}]
+    cases += [
+        (namesake, ENABLED, "'handfast-proxy' has the name of one of the sidecar's"),
+        (mounting, ENABLED, "mounts the volume 'handfast-identity', which is the sidecar's alone"),
+        (asking, ENABLED, "asks port 14020, which belongs to the sidecar"),
+        (forged, ENABLED, "is not what Handfast wrote"),
+    ]
+    copied = injected(with_probe(httpGet={"port": "http"}))
+    del copied["spec"]["initContainers"]
+    cases.append((copied, ENABLED, "copied from a running pod"))
     return cases
 
 
@@ -178,6 +200,86 @@ def test_a_pod_that_may_not_start_is_told_why(raw: dict[str, Any], labels: dict[
     result = outcome(raw, labels)
     assert isinstance(result, Refused)
     assert sentence in result.message
+
+
+def test_a_manifest_copied_from_a_running_pod_does_not_take_its_secret() -> None:
+    copied = injected(pod())
+    copied["metadata"]["name"] = "orders-copy"
+    assert secret_of(injected(copied)) == "orders-copy-handfast-0123456789"
+    again = injected(pod())
+    again["metadata"]["uid"] = "what the API server gave the first one"
+    again["spec"]["volumes"][0]["secret"]["secretName"] = "orders-handfast-aaaaaaaaaa"
+    assert secret_of(injected(again)) == "orders-handfast-0123456789"
+
+
+def test_the_name_of_the_secret_is_a_dns_name_however_long_the_pods_is() -> None:
+    raw = pod()
+    raw["metadata"] = {"generateName": "a" * 229 + ".-"}
+    assert secret_of(injected(raw)) == "a" * 229 + "-handfast-0123456789"
+
+
+def test_what_in_tree_admission_added_to_our_containers_stays() -> None:
+    raw = injected(pod())
+    proxy = raw["spec"]["initContainers"][1]
+    proxy |= {"imagePullPolicy": "Always", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}, "stdin": True}
+    again = injected(raw)["spec"]["initContainers"][1]
+    assert again["imagePullPolicy"] == "Always"
+    assert again["resources"] == {"limits": {"cpu": "1", "memory": "64Mi"}}
+    assert "stdin" not in again
+
+
+def test_a_container_that_only_has_our_name_is_replaced() -> None:
+    false = {"name": "handfast-proxy", "image": "evil", "securityContext": {"privileged": True}, "command": ["sh"]}
+    assert injected(pod(initContainers=[false])) == injected(pod())
+
+
+def test_a_pre_stop_hook_may_take_as_long_as_the_pod_has_to_end() -> None:
+    raw = pod(terminationGracePeriodSeconds=90)
+    raw["spec"]["containers"][0]["lifecycle"] = {"preStop": {"httpGet": {"port": 8080}}}
+    assert originals(injected(raw)).probes["/probe/app/preStop"].timeout_s == 90
+
+
+def test_a_time_out_that_was_changed_after_the_first_call_is_the_one_that_counts() -> None:
+    raw = injected(with_probe(httpGet={"port": "http"}))
+    raw["spec"]["containers"][0]["readinessProbe"]["timeoutSeconds"] = 9
+    assert originals(injected(raw)).probes["/probe/app/readiness"].timeout_s == 9
+
+
+def test_a_native_sidecar_of_the_user_has_its_probes_rewritten_too() -> None:
+    native = {"name": "db", "restartPolicy": "Always", "startupProbe": {"tcpSocket": {"port": 5432}}}
+    assert originals(injected(pod(initContainers=[native]))).probes == {"/probe/db/startup": TcpProbe(5432)}
+
+
+def test_a_word_that_is_not_disabled_does_not_opt_a_pod_out() -> None:
+    raw = pod()
+    raw["metadata"]["labels"] = {"handfast.dev/inject": "no"}
+    assert isinstance(outcome(raw), Injected)
+
+
+@pytest.mark.parametrize(
+    ("spec", "labels", "unexpected"),
+    [({"hostNetwork": True}, {}, True), ({}, {"handfast.dev/inject": "disabled"}, False)],
+)
+def test_a_skip_is_unexpected_where_a_sidecar_was_asked_for(
+    spec: dict[str, Any], labels: dict[str, str], unexpected: bool
+) -> None:
+    raw = pod(**spec)
+    raw["metadata"]["labels"] = labels
+    result = outcome(raw)
+    assert isinstance(result, Skipped)
+    assert result.unexpected is unexpected
+
+
+def test_a_udp_port_does_not_clash_with_the_sidecar() -> None:
+    raw = pod()
+    raw["spec"]["containers"][0]["ports"] = [{"containerPort": 14008, "protocol": "UDP"}]
+    assert isinstance(outcome(raw), Injected)
+
+
+def test_the_injected_pod_is_the_golden_one() -> None:
+    raw = with_probe(httpGet={"path": "/ok", "port": "http"})
+    golden = json.loads((Path(__file__).parent / "golden" / "injected.json").read_text())
+    assert injected(raw) == golden
 
 
 _CONTAINERS = st.fixed_dictionaries(
@@ -198,13 +300,10 @@ _CONTAINERS = st.fixed_dictionaries(
 def test_the_patch_gives_the_injected_pod_and_a_second_call_changes_nothing(
     containers: list[dict[str, Any]], init: list[dict[str, Any]], volumes: list[dict[str, Any]]
 ) -> None:
-    raw = {
+    raw: dict[str, Any] = {
         "metadata": {"generateName": "web-"},
         "spec": {"containers": containers, "initContainers": init, "volumes": volumes},
     }
     result = injected(copy.deepcopy(raw))
-    patched = copy.deepcopy(raw)
-    for operation in patch_between(raw, result):
-        patched["spec"][operation["path"].removeprefix("/spec/")] = operation["value"]
-    assert patched == result
+    assert applied(difference(raw, result), raw) == result
     assert injected(copy.deepcopy(result)) == result

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ def body(**request: object) -> bytes:
 
 def test_a_review_is_read() -> None:
     review = parse_review(body(uid="1", namespace="shop", object={"spec": {}}))
-    assert (review.uid, review.namespace, review.object) == ("1", "shop", {"spec": {}})
+    assert (review.uid, review.namespace, review.pod) == ("1", "shop", {"spec": {}})
 
 
 def test_an_answer_carries_the_uid_and_the_patch() -> None:
@@ -38,7 +39,34 @@ def test_an_ephemeral_container_may_not_run_as_the_proxy() -> None:
     assert ephemeral_refusal({"spec": {"ephemeralContainers": [{"name": "debug"}]}}) is None
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b'{"request":{}}', body(uid="1", object=None), b'{"apiVersion":"v2"}'])
+def test_an_ephemeral_container_may_not_read_the_proxys_key() -> None:
+    mount = {"name": "handfast-identity", "mountPath": "/k"}
+    bad = {"spec": {"ephemeralContainers": [{"name": "debug", "volumeMounts": [mount]}]}}
+    assert "the sidecar's alone" in (ephemeral_refusal(bad) or "")
+
+
+@pytest.mark.parametrize(
+    ("pod", "sentence"),
+    [
+        ({}, "no spec"),
+        ({"spec": {}, "metadata": {"labels": {"a": 1}}}, "metadata.labels.a is a int, expected str"),
+        ({"spec": {"containers": [{}]}}, "spec.containers[0] has no name"),
+        ({"spec": {"hostNetwork": 1}}, "spec.hostNetwork is a int, expected bool"),
+        ({"spec": {"securityContext": {"runAsUser": True}}}, "spec.securityContext.runAsUser is a bool"),
+        (
+            {"spec": {"containers": [{"name": "a", "livenessProbe": {"grpc": {"port": "x"}}}]}},
+            "spec.containers[0].livenessProbe.grpc.port is a str, expected int",
+        ),
+    ],
+)
+def test_a_field_that_no_pod_has_like_that_is_named(pod: object, sentence: str) -> None:
+    with pytest.raises(BadReview, match=re.escape(sentence)):
+        parse_review(body(uid="1", namespace="shop", object=pod))
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b'{"request":{}}', body(uid="1", object=None), b'{"apiVersion":"v2"}', b"NaN", b"[" * 99999]
+)
 def test_what_is_no_review_is_refused(text: bytes) -> None:
     with pytest.raises(BadReview):
         parse_review(text)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from handfast_operator.cluster.client import Access, ApiClient
+from handfast_operator.cluster.access import Access
+from handfast_operator.cluster.client import ApiClient
 from handfast_operator.health import STALE_S, Health, serve_health
 from handfast_sidecar.observe.metrics import Registry
 from support.api_server import serving

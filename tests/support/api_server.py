@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from handfast_operator.cluster.client import Access, ApiClient
+from handfast_operator.cluster.access import Access
+from handfast_operator.cluster.client import ApiClient
 
 Json = dict[str, Any]
 GONE: Final = (410, "Expired", "the provided resource version is too old")

@@ -1,5 +1,6 @@
 """RFC 6902, as far as we write it, applied strictly: what is not there cannot be removed or replaced."""
 
+import json
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 
 def applied(operations: Sequence[dict[str, Any]], document: Any) -> Any:
     """A patched copy."""
-    result = deepcopy(document)
+    result = json.loads(json.dumps(document))  # unlike deepcopy it shares nothing within the document
     for each in operations:
         *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in each["path"].split("/")[1:]]
         target = result
@@ -30,5 +31,5 @@ def _in_list(target: list[Any], index: int, operation: dict[str, Any]) -> None:
             target.insert(index, deepcopy(operation["value"]))
         case "remove":
             del target[index]
-        case "replace":
+        case _:
             target[index] = deepcopy(operation["value"])

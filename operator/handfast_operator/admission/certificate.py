@@ -22,12 +22,12 @@ class ServingCertificate:
         """Raises OSError or ssl.SSLError when there is no first certificate."""
         self._directory = directory
         self._poll_s = poll_s
-        self._seen = ""
         self._failures = registry.counter(
             "handfast_webhook_certificate_failures_total", "Serving certificates that could not be loaded."
         )
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._seen = self._version()
         self._load()
 
     async def run(self) -> None:
@@ -38,8 +38,11 @@ class ServingCertificate:
 
     def look(self) -> bool:
         """Load what has changed; whether a new certificate is served from now on."""
-        if self._version() == self._seen:
+        version = self._version()
+        if version == self._seen:
             return False
+        # Also when it is broken: it is reported once, and tried again when the files change again.
+        self._seen = version
         try:
             self._load()
         except (OSError, ssl.SSLError) as error:
@@ -48,23 +51,22 @@ class ServingCertificate:
                 "the new serving certificate cannot be loaded, the old one stays",
                 extra={"directory": str(self._directory), "error": str(error)},
             )
-            self._seen = self._version()
             return False
         log.info("serving certificate reloaded")
         return True
 
     def _load(self) -> None:
-        version, where = self._version(), data_directory(self._directory)
+        where = data_directory(self._directory)
         # Tried on a context of its own first: a pair that does not fit must not half replace the one in use.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(where / FILE_CERTIFICATE, where / FILE_KEY)
-        self.context.load_cert_chain(where / FILE_CERTIFICATE, where / FILE_KEY)
-        self._seen = version
+        # An empty password: with none, an encrypted key would have OpenSSL ask for it on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(where / FILE_CERTIFICATE, where / FILE_KEY, "")
+        self.context.load_cert_chain(where / FILE_CERTIFICATE, where / FILE_KEY, "")
 
     def _version(self) -> str:
         """Changes whenever kubelet projects the Secret anew."""
         where = data_directory(self._directory)
         try:
-            stat = (where / FILE_CERTIFICATE).stat()
+            stats = [(where / name).stat() for name in (FILE_CERTIFICATE, FILE_KEY)]
         except OSError:
             return str(where)
-        return f"{where} {stat.st_mtime_ns} {stat.st_ino}"
+        return f"{where} {[(stat.st_mtime_ns, stat.st_ino) for stat in stats]}"

@@ -28,6 +28,14 @@ TOKEN_PATH: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S10
 OUR_VOLUMES: Final = frozenset({IDENTITY_VOLUME, CACHE_VOLUME, NO_TOKEN_VOLUME})
 _FILE_MODE: Final = 0o444
 """Secret files belong to root and our user is another: everybody may read them, in a volume that we alone mount."""
+_ALWAYS: Final = "Always"
+_PROBE_TIMEOUT_S: Final = 3
+"""Seconds for an answer of our own: a node under load must not look like a sidecar that is not ready."""
+_LAST_WORDS: Final = {
+    "terminationMessagePath": "/dev/termination-log",
+    "terminationMessagePolicy": "FallbackToLogsOnError",
+}
+"""`kubectl describe pod` then shows why a container of ours failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +68,17 @@ def init_container(options: InjectionOptions) -> Json:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumeMounts": [_no_token()],
+        **_LAST_WORDS,
     }
 
 
 def proxy_container(options: InjectionOptions, probes: str) -> Json:
     """The native sidecar: later init containers and the application start when its startup probe has succeeded."""
-    ready = {"httpGet": {"path": "/readyz", "port": ADMIN_PORT, "scheme": "HTTP"}}
+    ready = {
+        "httpGet": {"path": "/readyz", "port": ADMIN_PORT, "scheme": "HTTP"},
+        "timeoutSeconds": _PROBE_TIMEOUT_S,
+        "successThreshold": 1,
+    }
     return {
         "name": PROXY_CONTAINER,
         "image": options.sidecar_image,
@@ -102,7 +115,27 @@ def proxy_container(options: InjectionOptions, probes: str) -> Json:
             {"name": CACHE_VOLUME, "mountPath": CACHE_PATH},
             _no_token(),
         ],
+        **_LAST_WORDS,
     }
+
+
+def with_additions(fresh: Json, before: Mapping[str, Any] | None) -> Json:
+    """Our container, with what in-tree admission added to the one of an earlier call.
+
+    LimitRanger fills in resources that we leave open and AlwaysPullImages sets the pull policy. Both check at the end
+    that nobody took it back, so a call after them must not.
+    """
+    if before is None:
+        return fresh
+    kept = dict(fresh)
+    if before.get("imagePullPolicy") == _ALWAYS:
+        kept["imagePullPolicy"] = _ALWAYS
+    found = before.get("resources") or {}
+    resources = {
+        kind: {**(found.get(kind) or {}), **(fresh["resources"].get(kind) or {})} for kind in ("requests", "limits")
+    }
+    kept["resources"] = {**fresh["resources"], **{kind: amounts for kind, amounts in resources.items() if amounts}}
+    return kept
 
 
 def volumes(secret: str) -> list[Json]:

@@ -5,102 +5,120 @@ of the proxy container; a probe that was rewritten before is recognised there, s
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from handfast_operator.admission.refusals import OURS
-from handfast_sidecar.config.probes import PROBE_PREFIX, GrpcProbe, HttpProbe, Probe, ProbeTable, TcpProbe, probe_path
-from handfast_sidecar.wellknown import ADMIN_PORT
+from handfast_sidecar.config.probes import GrpcProbe, HttpProbe, Probe, ProbeTable, TcpProbe, probe_path
+from handfast_sidecar.errors import BadConfig
+from handfast_sidecar.wellknown import ADMIN_PORT, ENV_PROBES, PROXY_CONTAINER, SIDECAR_PORTS
 
 Json = dict[str, Any]
+Raw = Mapping[str, Any]
 PROBES: Final = {"livenessProbe": "liveness", "readinessProbe": "readiness", "startupProbe": "startup"}
 HOOKS: Final = ("postStart", "preStop")
 _HANDLERS: Final = ("httpGet", "tcpSocket", "grpc")
-HOOK_TIMEOUT_S: Final = 30
-"""Seconds for a lifecycle hook, which has no time-out field of its own."""
+POST_START_S: Final = 300
+"""Seconds for a postStart hook, which kubelet itself does not limit."""
+GRACE_S: Final = 30
+"""Seconds for a preStop hook where the pod has no terminationGracePeriodSeconds: kubelet's own default."""
 
 
-class UnknownPort(ValueError):
-    """A probe names a port that its container does not have."""
+class UnusableProbe(ValueError):
+    """A probe that the sidecar cannot run in kubelet's place; the message says what to change."""
 
 
-def rewrite(container: Mapping[str, Any], known: Mapping[str, Probe]) -> tuple[Json, dict[str, Probe]]:
-    """The container with its probes pointed at the sidecar, and the originals by path. Raises UnknownPort.
+@dataclass(frozen=True, slots=True)
+class Rewriter:
+    """Rewrites the probes of one pod's containers."""
 
-    `known` are the originals of an earlier call.
-    """
-    changed: Json = dict(container)
-    originals: dict[str, Probe] = {}
-    if container.get("name") in OURS:
-        return changed, {}
-    for field, word in PROBES.items():
-        probe = container.get(field)
-        if probe:
-            changed[field] = _point(probe, container, word, int(probe.get("timeoutSeconds") or 1), known, originals)
-    lifecycle = container.get("lifecycle") or {}
-    if lifecycle:
-        changed["lifecycle"] = {
-            name: _point(hook, container, name, HOOK_TIMEOUT_S, known, originals) if name in HOOKS else hook
-            for name, hook in lifecycle.items()
-        }
-    return changed, originals
+    known: Mapping[str, Probe]
+    """Originals that an earlier call left in the proxy's environment."""
+    grace_s: int
+    originals: dict[str, Probe]
+    """Filled as containers are rewritten."""
+
+    @classmethod
+    def of_pod(cls, spec: Raw) -> "Rewriter":
+        """Raises UnusableProbe when the environment of an earlier call cannot be read."""
+        grace = spec.get("terminationGracePeriodSeconds")
+        return cls(_known(spec), GRACE_S if grace is None else max(1, grace), {})
+
+    def rewrite(self, container: Raw) -> Json:
+        """The container, with its probes pointed at the sidecar. Raises UnusableProbe."""
+        changed: Json = dict(container)
+        for field, word in PROBES.items():
+            probe = container.get(field)
+            if probe:
+                changed[field] = self._point(probe, container, word, probe.get("timeoutSeconds") or 1)
+        lifecycle = container.get("lifecycle")
+        if lifecycle:
+            seconds = {"postStart": POST_START_S, "preStop": self.grace_s}
+            changed["lifecycle"] = {
+                name: self._point(hook, container, name, seconds[name]) if name in HOOKS and hook else hook
+                for name, hook in lifecycle.items()
+            }
+        return changed
+
+    def _point(self, handler: Raw, container: Raw, word: str, timeout_s: int) -> Json:
+        name = str(container.get("name"))
+        path = probe_path(name, word)
+        original = self._earlier(handler, path) or _original(handler, container)
+        if original is None:
+            return dict(handler)
+        if original.port in SIDECAR_PORTS:
+            raise UnusableProbe(
+                f"the {word} probe of the container {name!r} asks port {original.port}, which belongs to the sidecar: "
+                "write the application's own port (a manifest copied from a running pod has rewritten probes)"
+            )
+        self.originals[path] = replace(original, timeout_s=timeout_s)
+        kept = {field: value for field, value in handler.items() if field not in _HANDLERS}
+        return {**kept, "httpGet": {"path": path, "port": ADMIN_PORT, "scheme": "HTTP"}}
+
+    def _earlier(self, handler: Raw, path: str) -> Probe | None:
+        """The original of a probe that points at us already."""
+        http = handler.get("httpGet") or {}
+        return self.known.get(path) if (http.get("port"), http.get("path")) == (ADMIN_PORT, path) else None
 
 
-def read_known(environment: str) -> Mapping[str, Probe]:
-    """The originals of an earlier call, from the proxy container's environment."""
-    return ProbeTable.parse(environment).probes
+def _known(spec: Raw) -> Mapping[str, Probe]:
+    for container in spec.get("initContainers") or ():
+        for variable in (container.get("env") or ()) if container.get("name") == PROXY_CONTAINER else ():
+            if variable.get("name") == ENV_PROBES:
+                try:
+                    return ProbeTable.parse(variable.get("value") or "").probes
+                except (BadConfig, OverflowError, RecursionError) as error:
+                    raise UnusableProbe(
+                        f"the variable {ENV_PROBES} of its container {PROXY_CONTAINER!r} is not what Handfast wrote "
+                        f"({error}): remove the container, it is added anew"
+                    ) from error
+    return {}
 
 
-def _point(
-    handler: Mapping[str, Any],
-    container: Mapping[str, Any],
-    word: str,
-    timeout_s: int,
-    known: Mapping[str, Probe],
-    originals: dict[str, Probe],
-) -> Json:
-    path = probe_path(str(container.get("name")), word)
-    original = _earlier(handler, path, known) or _original(handler, container, timeout_s)
-    if original is None:
-        return dict(handler)
-    originals[path] = original
-    kept = {name: value for name, value in handler.items() if name not in _HANDLERS}
-    return {**kept, "httpGet": {"path": path, "port": ADMIN_PORT, "scheme": "HTTP"}}
-
-
-def _earlier(handler: Mapping[str, Any], path: str, known: Mapping[str, Probe]) -> Probe | None:
-    """The original of a probe that points at us already."""
-    http = handler.get("httpGet") or {}
-    ours = http.get("port") == ADMIN_PORT and str(http.get("path", "")).startswith(PROBE_PREFIX)
-    return known.get(path) if ours else None
-
-
-def _original(handler: Mapping[str, Any], container: Mapping[str, Any], timeout_s: int) -> Probe | None:
+def _original(handler: Raw, container: Raw) -> Probe | None:
     http, tcp, grpc = (handler.get(name) for name in _HANDLERS)
     if http:
-        headers = tuple((each["name"], each.get("value", "")) for each in http.get("httpHeaders") or ())
         return HttpProbe(
             _port(http.get("port"), container),
             http.get("path") or "/",
             http.get("scheme") or "HTTP",
             http.get("host") or "",
-            headers,
-            timeout_s,
+            tuple((each["name"], each.get("value") or "") for each in http.get("httpHeaders") or ()),
         )
     if tcp:
-        return TcpProbe(_port(tcp.get("port"), container), tcp.get("host") or "", timeout_s)
+        return TcpProbe(_port(tcp.get("port"), container), tcp.get("host") or "")
     if grpc:
-        return GrpcProbe(_port(grpc.get("port"), container), grpc.get("service") or "", timeout_s)
+        return GrpcProbe(_port(grpc.get("port"), container), grpc.get("service") or "")
     return None
 
 
-def _port(port: Any, container: Mapping[str, Any]) -> int:
-    """A number, or the number of the container's own port of that name."""
-    if isinstance(port, int) or (isinstance(port, str) and port.isdecimal()):
-        return int(port)
+def _port(port: Any, container: Raw) -> int:
+    """A number, or the number of the container's own port of that name, as kubelet resolves it."""
     for each in container.get("ports") or ():
-        if each.get("name") == port:
+        if isinstance(port, str) and each.get("name") == port:
             return int(each["containerPort"])
-    raise UnknownPort(
+    if isinstance(port, int) or (isinstance(port, str) and port.isascii() and port.isdecimal()):
+        return int(port)
+    raise UnusableProbe(
         f"a probe of the container {container.get('name')!r} names the port {port!r}, which is not among its ports: "
         "add it to the container's ports, or write its number"
     )

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from handfast_operator.resources.selectors import Labels
 from handfast_sidecar.wellknown import (
+    CACHE_VOLUME,
+    IDENTITY_VOLUME,
     INIT_CONTAINER,
     INJECT_DISABLED,
     INJECT_ENABLED,
@@ -16,14 +18,20 @@ from handfast_sidecar.wellknown import (
 
 Raw = Mapping[str, Any]
 OURS: Final = frozenset({INIT_CONTAINER, PROXY_CONTAINER})
+_OUR_MOUNTS: Final = frozenset({IDENTITY_VOLUME, CACHE_VOLUME})
+MIRROR: Final = "kubernetes.io/config.mirror"
+"""The annotation of a static pod's mirror."""
 POD_SECURITY: Final = "pod-security.kubernetes.io/enforce"
 PRIVILEGED: Final = "privileged"
 
 
 def opted_in(pod_labels: Labels, namespace_labels: Labels) -> bool:
-    """Whether somebody asked for a sidecar: the pod itself, or its namespace."""
+    """Whether somebody asked for a sidecar: the pod itself, or its namespace.
+
+    Only the exact word opts a pod out: a misspelt one must not start it in plaintext.
+    """
     own = pod_labels.get(LABEL_INJECT)
-    return own == INJECT_ENABLED or (own is None and namespace_labels.get(LABEL_INJECT) == INJECT_ENABLED)
+    return own == INJECT_ENABLED or (own != INJECT_DISABLED and namespace_labels.get(LABEL_INJECT) == INJECT_ENABLED)
 
 
 def skip_reason(
@@ -55,33 +63,37 @@ def skip_reason(
     return None
 
 
+def runs_on_windows(spec: Raw) -> bool:
+    """By its os field, or by the nodes that it asks for."""
+    selected = (spec.get("nodeSelector") or {}).get("kubernetes.io/os")
+    return bool((spec.get("os") or {}).get("name") == "windows" or selected == "windows")
+
+
 def refusal(pod: Raw, namespace_labels: Labels) -> str | None:
     """Why a pod that opted in may not be created; None: it may."""
     spec = pod.get("spec") or {}
     level = namespace_labels.get(POD_SECURITY, PRIVILEGED)
     if level != PRIVILEGED:
         return (
-            f"the namespace enforces the Pod Security Standard {level!r}, which forbids NET_ADMIN, and "
-            f"{INIT_CONTAINER} needs it to redirect traffic: label the namespace {POD_SECURITY}={PRIVILEGED}, "
-            f"or the pod {LABEL_INJECT}={INJECT_DISABLED}"
+            f"its namespace enforces the Pod Security Standard {level!r}, which forbids the capability NET_ADMIN "
+            f"that {INIT_CONTAINER} needs to redirect the pod's traffic: label the namespace "
+            f"{POD_SECURITY}={PRIVILEGED}, or leave the pod outside the mesh with the label "
+            f"{LABEL_INJECT}={INJECT_DISABLED}"
         )
-    if (spec.get("securityContext") or {}).get("runAsUser") == PROXY_UID:
-        return _as_proxy_user("the pod")
-    for container in applications(spec):
-        name = f"the container {container.get('name')!r}"
-        if (container.get("securityContext") or {}).get("runAsUser") == PROXY_UID:
-            return _as_proxy_user(name)
-        taken = sorted({each.get("containerPort") for each in container.get("ports") or ()} & SIDECAR_PORTS)
-        if taken:
-            return f"{name} declares port {taken[0]}, which belongs to the sidecar: let the application use another one"
-    return None
+    if _as_proxy(spec):
+        return _as_proxy_user("the pod's securityContext")
+    for container in spec.get("containers") or ():
+        if container.get("name") in OURS:
+            return f"{_named(container)} has the name of one of the sidecar's: give it another one"
+    return next((each for each in map(_container_refusal, applications(spec)) if each), None)
 
 
 def ephemeral_refusal(pod: Raw) -> str | None:
     """Why an ephemeral container may not be added."""
     for container in (pod.get("spec") or {}).get("ephemeralContainers") or ():
-        if (container.get("securityContext") or {}).get("runAsUser") == PROXY_UID:
-            return _as_proxy_user(f"the ephemeral container {container.get('name')!r}")
+        message = _sidecars_own(container, f"the ephemeral container {container.get('name')!r}")
+        if message:
+            return message
     return None
 
 
@@ -92,8 +104,36 @@ def applications(spec: Raw) -> Iterator[Raw]:
             yield container
 
 
+def _container_refusal(container: Raw) -> str | None:
+    for port in container.get("ports") or ():
+        if port.get("containerPort") in SIDECAR_PORTS and port.get("protocol") in (None, "", "TCP"):
+            return (
+                f"{_named(container)} declares port {port['containerPort']}, which belongs to the sidecar: "
+                "let the application use another one"
+            )
+    return _sidecars_own(container, _named(container))
+
+
+def _sidecars_own(container: Raw, name: str) -> str | None:
+    """What no container but ours may be or have."""
+    if _as_proxy(container):
+        return _as_proxy_user(name)
+    for mount in container.get("volumeMounts") or ():
+        if mount.get("name") in _OUR_MOUNTS:
+            return f"{name} mounts the volume {mount['name']!r}, which is the sidecar's alone: remove the mount"
+    return None
+
+
+def _as_proxy(holder: Raw) -> bool:
+    return bool((holder.get("securityContext") or {}).get("runAsUser") == PROXY_UID)
+
+
 def _as_proxy_user(who: str) -> str:
     return (
         f"{who} runs as user {PROXY_UID}, which is the sidecar's: its traffic would go around the sidecar; "
         "set runAsUser to another number"
     )
+
+
+def _named(container: Raw) -> str:
+    return f"the container {container.get('name')!r}"

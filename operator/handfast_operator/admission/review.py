@@ -4,15 +4,18 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
+from handfast_operator.admission.shape import BadShape, check_pod
 from handfast_sidecar.errors import BadInput
 
 Json = dict[str, Any]
+MAX_UID = 128
+"""Characters of a request's UID, which has 36: it is echoed, so a long one is nobody's but an attacker's."""
 
 
 class BadReview(BadInput):
-    """A request body that is no AdmissionReview of version 1."""
+    """A request body that is no AdmissionReview of version 1 about a pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +24,27 @@ class Review:
 
     uid: str
     namespace: str
-    object: Mapping[str, Any]
+    pod: Mapping[str, Any]
 
 
 def parse_review(body: bytes) -> Review:
     """Read a request; raises BadReview."""
     try:
-        document = json.loads(body)
-        request = document["request"]
-        raw = request["object"]
-        if document["apiVersion"] != "admission.k8s.io/v1" or not isinstance(raw, dict):
-            raise BadReview("expected an AdmissionReview of admission.k8s.io/v1 with an object")
-        return Review(str(request["uid"]), str(request.get("namespace") or ""), raw)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadReview(f"not an AdmissionReview: {error!r}") from error
+        document = json.loads(body, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise BadReview(f"the body is not JSON: {error}") from error
+    request = document.get("request") if isinstance(document, dict) else None
+    if not isinstance(request, dict) or document.get("apiVersion") != "admission.k8s.io/v1":
+        raise BadReview("expected an AdmissionReview of admission.k8s.io/v1 with a request")
+    uid, namespace = request.get("uid"), request.get("namespace")
+    if not isinstance(uid, str) or not 0 < len(uid) <= MAX_UID:
+        raise BadReview("request.uid is missing")
+    if not isinstance(namespace, str) or not namespace:
+        raise BadReview("request.namespace is missing: pods live in namespaces")
+    try:
+        return Review(uid, namespace, check_pod(request.get("object")))
+    except BadShape as error:
+        raise BadReview(f"request.object: {error}") from error
 
 
 def allow(uid: str, patch: Sequence[Json] = (), warnings: Sequence[str] = ()) -> Json:
@@ -54,15 +64,9 @@ def refuse(uid: str, message: str) -> Json:
     return _answer({"uid": uid, "allowed": False, "status": status})
 
 
-def patch_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Json]:
-    """What turns one pod into the other (RFC 6902): whole lists of its spec, and only those that differ."""
-    old, new = before.get("spec") or {}, after["spec"]
-    return [
-        {"op": "replace" if name in old else "add", "path": f"/spec/{name}", "value": new[name]}
-        for name in ("initContainers", "containers", "volumes")
-        if name in new and new[name] != old.get(name)
-    ]
-
-
 def _answer(response: Json) -> Json:
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")

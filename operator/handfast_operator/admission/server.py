@@ -5,114 +5,43 @@ The one rule: an error of ours is an answer of 500, and so, by `failurePolicy: F
 
 import asyncio
 import logging
-import secrets
-import string
-from collections.abc import Callable
-from typing import Any, Final, assert_never
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
+from handfast_operator.admission.bounds import HANDSHAKE_TIMEOUT_S, KEEPALIVE_S, LINGERING_S
 from handfast_operator.admission.certificate import ServingCertificate
 from handfast_operator.admission.containers import InjectionOptions
-from handfast_operator.admission.injection import Injected, Refused, Skipped, inject
-from handfast_operator.admission.refusals import ephemeral_refusal
-from handfast_operator.admission.review import BadReview, allow, parse_review, patch_between, refuse
+from handfast_operator.admission.namespaces import NamespaceLabels
+from handfast_operator.admission.webhook import Webhook
 from handfast_operator.cluster.client import ApiClient
 from handfast_operator.cluster.kinds import NAMESPACES
 from handfast_operator.cluster.objects import Namespace, parse_namespace
 from handfast_operator.cluster.reflector import Reflector
 from handfast_operator.cluster.store import Store
 from handfast_operator.health import Health, serve_health, waiting_for
-from handfast_operator.resources.selectors import Labels
 from handfast_operator.settings import Settings
 from handfast_sidecar.observe.metrics import Registry
 from handfast_sidecar.wellknown import WEBHOOK_HEALTH_PORT, WEBHOOK_PORT
 
 log = logging.getLogger(__name__)
 
-MAX_BODY: Final = 8 << 20
-"""Bytes of a review; the API server's own limit for an object is 3 MiB, and a review may hold two."""
 LINGER_S: Final = 3.0
 """Seconds of service after SIGTERM: until then the API server may still choose this replica."""
-_ALPHABET: Final = string.ascii_lowercase + string.digits
-LabelsOf = Callable[[str], Any]
+CLOSE_S: Final = 5.0
+"""Seconds for the reviews in flight after that."""
 
 
-class Webhook:
-    """Answers reviews."""
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A webhook that accepts reviews."""
 
-    def __init__(self, options: InjectionOptions, labels_of: LabelsOf, registry: Registry) -> None:
-        """`labels_of`: an awaitable of a namespace's labels."""
-        self._options = options
-        self._labels_of = labels_of
-        self._reviews = registry.counter(
-            "handfast_admission_reviews_total", "Reviews, by path and outcome.", ("path", "outcome")
-        )
-
-    def application(self) -> web.Application:
-        """The two paths of the chart's configurations."""
-        application = web.Application(client_max_size=MAX_BODY)
-        application.add_routes([web.post("/inject", self._inject), web.post("/validate", self._validate)])
-        return application
-
-    async def _inject(self, request: web.Request) -> web.Response:
-        try:
-            review = parse_review(await request.read())
-        except BadReview as error:
-            return self._bad("inject", error)
-        labels: Labels = await self._labels_of(review.namespace)
-        outcome = inject(review.object, review.namespace, labels, self._options, random_word)
-        name = _name(review.object)
-        match outcome:
-            case Injected(pod):
-                self._reviews.labels("inject", "injected").inc()
-                return web.json_response(allow(review.uid, patch_between(review.object, pod)))
-            case Skipped(reason):
-                self._reviews.labels("inject", "skipped").inc()
-                return web.json_response(allow(review.uid, warnings=[f"Handfast: no sidecar, because {reason}"]))
-            case Refused(message):
-                self._reviews.labels("inject", "refused").inc()
-                log.warning("pod refused", extra={"namespace": review.namespace, "pod": name, "detail": message})
-                return web.json_response(refuse(review.uid, f"the pod {review.namespace}/{name} is refused: {message}"))
-            case _:
-                assert_never(outcome)
-
-    async def _validate(self, request: web.Request) -> web.Response:
-        try:
-            review = parse_review(await request.read())
-        except BadReview as error:
-            return self._bad("validate", error)
-        message = ephemeral_refusal(review.object)
-        self._reviews.labels("validate", "refused" if message else "allowed").inc()
-        return web.json_response(refuse(review.uid, message) if message else allow(review.uid))
-
-    def _bad(self, path: str, error: BadReview) -> web.Response:
-        self._reviews.labels(path, "bad_request").inc()
-        return web.Response(status=400, text=f"{error}\n")
-
-
-def random_word() -> str:
-    """Ten letters and digits."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(10))
-
-
-def _name(pod: Any) -> str:
-    meta = pod.get("metadata") or {}
-    return str(meta.get("name") or meta.get("generateName") or "without a name")
-
-
-class NamespaceLabels:
-    """Labels of a namespace: from the reflector, or asked for when it is too new to be there."""
-
-    def __init__(self, client: ApiClient, store: Store[Namespace]) -> None:
-        self._client = client
-        self._store = store
-
-    async def __call__(self, name: str) -> Labels:
-        known = self._store.get("", name)
-        if known is None:
-            known = parse_namespace(await self._client.get(NAMESPACES.item("", name)))
-        return known.labels
+    port: int
+    handlers: web.Server
+    """Its connections."""
 
 
 async def run(settings: Settings) -> None:
@@ -131,16 +60,44 @@ async def run(settings: Settings) -> None:
         reflector = Reflector(client, NAMESPACES, store, parse_namespace)
         health = Health(registry, lambda: waiting_for(namespaces=store), client=client, follows=[reflector])
         webhook = Webhook(options, NamespaceLabels(client, store), registry)
-        runner = web.AppRunner(webhook.application(), access_log=None, shutdown_timeout=LINGER_S)
         async with serve_health(health, WEBHOOK_HEALTH_PORT):
             tasks = [group.create_task(reflector.run()), group.create_task(certificate.run())]
-            await runner.setup()
             try:
-                await web.TCPSite(runner, None, WEBHOOK_PORT, ssl_context=certificate.context).start()
-                log.info("webhook serves", extra={"port": WEBHOOK_PORT})
-                await asyncio.Event().wait()
+                async with serving(webhook, certificate, None, WEBHOOK_PORT):
+                    log.info("webhook serves", extra={"port": WEBHOOK_PORT})
+                    try:
+                        await asyncio.Event().wait()
+                    finally:
+                        webhook.draining = True
+                        await asyncio.sleep(LINGER_S)
             finally:
-                await asyncio.sleep(LINGER_S)
-                await runner.cleanup()
                 for task in tasks:
                     task.cancel()
+
+
+@asynccontextmanager
+async def serving(
+    webhook: Webhook, certificate: ServingCertificate, host: str | None, port: int
+) -> AsyncIterator[Serving]:
+    """Accept reviews while the context lasts; those in flight at its end are answered."""
+    runner = web.AppRunner(
+        webhook.application(),
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_S,
+        lingering_time=LINGERING_S,
+        shutdown_timeout=CLOSE_S,
+    )
+    await runner.setup()
+    handlers = runner.server
+    if handlers is None:
+        raise RuntimeError("aiohttp made no server")
+    server = await asyncio.get_running_loop().create_server(
+        handlers, host, port, ssl=certificate.context, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S, backlog=1024
+    )
+    sweeper = asyncio.create_task(webhook.bounds.run(handlers))
+    try:
+        yield Serving(server.sockets[0].getsockname()[1], handlers)
+    finally:
+        sweeper.cancel()
+        server.close()
+        await runner.cleanup()

@@ -3,19 +3,16 @@
 Typed clients cost hundreds of megabytes at ten thousand pods. The one rule: every call has a deadline.
 """
 
-import base64
 import json
 import logging
 import os
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-import yaml
+
+from handfast_operator.cluster.access import Access, find_access
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +25,6 @@ WATCH_SILENCE_S: Final = 70.0
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 MAX_EVENT_BYTES: Final = 8 << 20
-_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class ApiError(Exception):
@@ -39,21 +35,6 @@ class ApiError(Exception):
         self.status = status
         self.reason = reason
         self.message = message
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Where the API server is and how we prove who we are."""
-
-    url: str
-    tls: ssl.SSLContext | None
-    token_file: Path | None = None
-    token: str = ""
-
-    def headers(self) -> dict[str, str]:
-        """Read anew for each call: kubelet exchanges the token every hour."""
-        token = self.token_file.read_text().strip() if self.token_file is not None else self.token
-        return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 class ApiClient:
@@ -187,57 +168,3 @@ async def _error(answer: aiohttp.ClientResponse) -> ApiError:
         return ApiError(answer.status, str(status.get("reason", "")), str(status.get("message", text)))
     except (ValueError, AttributeError):
         return ApiError(answer.status, answer.reason or "", text[:500] or "no message")
-
-
-def find_access(environment: Mapping[str, str]) -> Access:
-    """From the pod's service account, or from the file that KUBECONFIG names. Raises ApiError with what is missing."""
-    path = environment.get("KUBECONFIG")
-    if path:
-        return _from_kubeconfig(Path(path))
-    host, port = environment.get("KUBERNETES_SERVICE_HOST"), environment.get("KUBERNETES_SERVICE_PORT", "443")
-    if not host or not (_ACCOUNT / "token").exists():
-        raise ApiError(0, "NoCluster", "neither in a pod with a service account nor is KUBECONFIG set: set KUBECONFIG")
-    tls = _trusting((_ACCOUNT / "ca.crt").read_text())
-    return Access(f"https://{f'[{host}]' if ':' in host else host}:{port}", tls, token_file=_ACCOUNT / "token")
-
-
-def _from_kubeconfig(path: Path) -> Access:
-    """The current context; client certificates and tokens, as files or inline."""
-    document = yaml.safe_load(path.read_text())
-    by_name = {
-        kind: {each["name"]: each for each in document.get(kind) or ()} for kind in ("contexts", "clusters", "users")
-    }
-    context = by_name["contexts"][document["current-context"]]["context"]
-    cluster, user = by_name["clusters"][context["cluster"]]["cluster"], by_name["users"][context["user"]]["user"]
-    authority = _content(cluster, "certificate-authority", path)
-    tls = _trusting(authority.decode())
-    certificate, key = _content(user, "client-certificate", path), _content(user, "client-key", path)
-    if certificate and key:
-        _load_chain(tls, certificate, key)
-    return Access(cluster["server"].rstrip("/"), tls, token=user.get("token", ""))
-
-
-def _trusting(authority: str) -> ssl.SSLContext:
-    """A context for the API server, whose certificate is the cluster's affair and not ours.
-
-    Python 3.13 checks strictly by default, and many clusters' own certificates lack an AuthorityKeyIdentifier.
-    """
-    tls = ssl.create_default_context(cadata=authority or None)
-    tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return tls
-
-
-def _content(section: Mapping[str, Any], name: str, beside: Path) -> bytes:
-    if f"{name}-data" in section:
-        return base64.b64decode(section[f"{name}-data"])
-    return (beside.parent / section[name]).read_bytes() if name in section else b""
-
-
-def _load_chain(tls: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """`ssl` takes paths alone; the key reaches no disk."""
-    descriptor = os.memfd_create("handfast", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, certificate + b"\n" + key)
-        tls.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)

@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 import kopf
 from kopf._core.engines.peering import Identity
 
-from handfast_operator.cluster.client import ApiError, find_access, new_session
+from handfast_operator.cluster.access import find_access
+from handfast_operator.cluster.client import ApiError, new_session
 from handfast_operator.cluster.kinds import CLUSTER_MTLS_POLICIES, MTLS_POLICIES, TRUST_DOMAINS, Kind
 from handfast_operator.controller.own_loop import call_in, in_own_loop
 from handfast_operator.controller.status import Target

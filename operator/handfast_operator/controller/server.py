@@ -173,6 +173,8 @@ class Controller:
         while True:
             await asyncio.sleep(LOOK_AFTER_AUTHORITY_S)
             try:
+                # Its spec may have changed, and one that was deleted comes back: it carries the authority's status.
+                self._trust_domain = await ensure_trust_domain(self._client, self._settings.trust_domain)
                 found = await self._storage.ensure(utc_now(), self._root_ttl())
             except (ApiError, HandfastError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 log.warning("cannot look after the authority, trying again", extra={"error": str(error)})
