@@ -1,7 +1,7 @@
 """The client over real HTTP: what it sends, and what it makes of a refusal."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,12 +17,12 @@ class Recorder:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, str], Any, str]] = []
-        self.answer: web.Response = web.json_response({})
+        self.answer: Callable[[], web.Response] = lambda: web.json_response({})
 
     async def take(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
         self.asked.append((request.method, dict(request.query), body, request.headers["Content-Type"]))
-        return self.answer
+        return self.answer()
 
 
 @asynccontextmanager
@@ -47,7 +47,7 @@ async def test_every_write_names_its_writer() -> None:
 
 async def test_a_refusal_carries_the_servers_own_sentence() -> None:
     async with recording() as (recorder, client):
-        recorder.answer = status(409, "AlreadyExists", 'secrets "x" already exists')
+        recorder.answer = lambda: status(409, "AlreadyExists", 'secrets "x" already exists')
         with pytest.raises(ApiError, match='secrets "x" already exists') as caught:
             await client.create("/things", {})
     assert (caught.value.status, caught.value.reason) == (409, "AlreadyExists")
@@ -56,7 +56,7 @@ async def test_a_refusal_carries_the_servers_own_sentence() -> None:
 @pytest.mark.parametrize("text", ["404 page not found", "[]", '"no"', ""])
 async def test_a_refusal_that_is_no_status_object_is_still_told(text: str) -> None:
     async with recording() as (recorder, client):
-        recorder.answer = web.Response(status=503, text=text)
+        recorder.answer = lambda: web.Response(status=503, text=text)
         with pytest.raises(ApiError) as caught:
             await client.get("/things")
     assert caught.value.status == 503
@@ -65,7 +65,7 @@ async def test_a_refusal_that_is_no_status_object_is_still_told(text: str) -> No
 
 async def test_deleting_what_is_gone_is_no_error_and_a_uid_is_a_condition() -> None:
     async with recording() as (recorder, client):
-        recorder.answer = status(404, "NotFound", "gone")
+        recorder.answer = lambda: status(404, "NotFound", "gone")
         await client.delete("/things/x", uid="u-1")
     assert recorder.asked[0][2]["preconditions"] == {"uid": "u-1"}
 
