@@ -30,6 +30,15 @@ class Following(Protocol):
     def fresh_at(self) -> float: ...
 
 
+class Watched(Following, Protocol):
+    """A watch that may be stuck."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def answered_at(self) -> float: ...
+
+
 class Health:
     """What is asked by the three paths."""
 
@@ -39,9 +48,14 @@ class Health:
         ready: Reasons,
         *,
         client: ApiClient | None = None,
-        follows: Sequence[Following] = (),
+        follows: Sequence[Watched] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        silence = registry.gauge(
+            "handfast_watch_silence_seconds", "Seconds since the API server last confirmed what is known.", ["kind"]
+        )
+        for each in follows:
+            silence.labels(each.name).set_function(_silence(each, clock))
         self.registry = registry
         self._ready = ready
         self._client = client
@@ -54,7 +68,8 @@ class Health:
 
     async def dead(self) -> str:
         """Why a restart would help; empty: it would not."""
-        stale = [each for each in self._follows if self._clock() - each.fresh_at > STALE_S]
+        # A refusal is an answer: no restart brings back a permission or a custom resource.
+        stale = [each for each in self._follows if self._clock() - each.answered_at > STALE_S]
         if not stale or self._client is None:
             return ""
         try:
@@ -92,6 +107,10 @@ async def serve_health(health: Health, port: int, extra: Sequence[web.RouteDef] 
         yield
     finally:
         await runner.cleanup()
+
+
+def _silence(watch: Watched, clock: Callable[[], float]) -> Callable[[], float]:
+    return lambda: clock() - watch.fresh_at
 
 
 def waiting_for(**synced: Any) -> list[str]:

@@ -44,7 +44,8 @@ class Settings:
         log_level = environment.get("HANDFAST_LOG_LEVEL") or default.log_level
         return cls(
             namespace=environment.get("HANDFAST_NAMESPACE") or default.namespace,
-            pod_name=environment.get("HANDFAST_POD_NAME") or default.pod_name,
+            # Two that hold the Lease under one name would both write.
+            pod_name=environment.get("HANDFAST_POD_NAME") or environment.get("HOSTNAME") or default.pod_name,
             trust_domain=_trust_domain(environment.get("HANDFAST_TRUST_DOMAIN") or default.trust_domain),
             sidecar_image=environment.get("HANDFAST_SIDECAR_IMAGE") or default.sidecar_image,
             sidecar_pull_policy=environment.get("HANDFAST_SIDECAR_PULL_POLICY") or default.sidecar_pull_policy,

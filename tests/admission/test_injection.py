@@ -169,7 +169,10 @@ def refused_pods() -> list[tuple[dict[str, Any], dict[str, str], str]]:
         with_probe(httpGet={"port": "web"}),
     )
     container_as_us["spec"]["containers"][0]["securityContext"] = {"runAsUser": 7443}
-    cases = [(as_us, ENABLED, "runs as user 7443"), (container_as_us, ENABLED, "'app' runs as user 7443")]
+    cases = [
+        (as_us, ENABLED, "the pod, by its own securityContext, runs as user 7443"),
+        (container_as_us, ENABLED, "'app' runs as user 7443"),
+    ]
     for port in sorted(SIDECAR_PORTS):
         taken = pod()
         taken["spec"]["containers"][0]["ports"] = [{"containerPort": port}]

@@ -197,6 +197,29 @@ async def test_a_draining_replica_answers_and_sends_its_clients_elsewhere(tmp_pa
             assert (answer.status, answer.headers["Connection"]) == (200, "close")
 
 
+async def test_a_review_in_flight_when_a_replica_ends_is_answered(tmp_path: Path) -> None:
+    asked, answer_now = asyncio.Event(), asyncio.Event()
+
+    class Slow(Labels):
+        async def asked(self, _name: str) -> Mapping[str, str]:
+            asked.set()
+            await answer_now.wait()
+            return ENABLED
+
+    authority = TestAuthority()
+    write(tmp_path, authority.issue())
+    certificate, webhook = ServingCertificate(tmp_path, Registry()), Webhook(OPTIONS, Slow(None, {}), Registry())
+    trusting = ssl.create_default_context(cadata=authority.bundle_pem.decode())
+    trusting.check_hostname = False
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session:
+        async with serving(webhook, certificate, "127.0.0.1", 0) as served:
+            api = Client(session, trusting, served, webhook, Registry())
+            in_flight = asyncio.create_task(api.ask(review()))
+            await asked.wait()
+            asyncio.get_running_loop().call_soon(answer_now.set)
+        assert (await in_flight)[0] == 200
+
+
 @pytest.mark.parametrize("body", [b"rubbish", b"", b"[]"])
 async def test_a_body_that_is_no_review_is_a_bad_request(tmp_path: Path, body: bytes) -> None:
     async with client(tmp_path) as (api, _):

@@ -468,6 +468,20 @@ async def test_two_controllers_at_once_end_with_one_leaf() -> None:
     assert world.api.count("replace") == 0
 
 
+async def test_who_took_the_label_is_told_to_give_it_back_where_we_may_not() -> None:
+    """The chart's admission policy protects whatever does not carry our label from us."""
+    world = World()
+    async with world.issuer():
+        world.pods.put(ORDERS)
+        await world.settle()
+        raw = world.api.objects[PATH]
+        world.api.failures += [ApiError(409, "AlreadyExists", "is there"), ApiError(422, "Invalid", "denied by policy")]
+        world.api.put(PATH, {**raw, "metadata": {**raw["metadata"], "labels": {}}})
+        await world.settle(timedelta(seconds=5))
+    assert [reason for _, reason, _ in world.events] == ["IdentityNotIssued"]
+    assert "kubectl label secret -n shop" in world.events[0][2]
+
+
 async def test_a_secret_that_lost_its_label_gets_it_back() -> None:
     world = World()
     async with world.issuer():

@@ -35,6 +35,8 @@ class Rig:
     store: Store[Thing]
     told: "asyncio.Queue[tuple[str, str]]" = field(default_factory=asyncio.Queue)
     pauses: list[float] = field(default_factory=list)
+    ages: list[float] = field(default_factory=list)
+    """`fresh_at` at each pause."""
 
     def names(self) -> set[str]:
         return {thing.key[1] for thing in self.store}
@@ -57,14 +59,16 @@ async def following(*names: str, kind: Kind = CONFIG_MAPS, **script: Any) -> Asy
         for name, value in script.items():
             setattr(server, name, value)
         pauses: list[float] = []
+        ages: list[float] = []
 
         async def pause(seconds: float) -> None:
             pauses.append(seconds)
+            ages.append(reflector.fresh_at)
             await asyncio.sleep(0)
 
         store = Store[Thing]()
         reflector = Reflector(client, kind, store, parse, pause=pause)
-        rig = Rig(server, reflector, store, pauses=pauses)
+        rig = Rig(server, reflector, store, pauses=pauses, ages=ages)
         store.subscribe(rig.hear)
         task = asyncio.create_task(reflector.run())
         try:
@@ -219,6 +223,15 @@ async def test_a_watch_that_is_accepted_is_a_sign_of_life() -> None:
         rig.reflector.fresh_at = 0.0
         await rig.watch()
         assert rig.reflector.fresh_at > 0
+
+
+async def test_a_refusal_is_an_answer_and_no_news() -> None:
+    """A role that may not list, or whose custom resources are gone, is not helped by a restart."""
+    refused = (403, "Forbidden", "no permission")
+    async with following("a", refuse_lists=[refused, refused]) as rig:
+        born = rig.reflector.fresh_at
+        await rig.watch()
+        assert rig.ages[0] == born < rig.reflector.answered_at
 
 
 async def test_a_silent_watch_is_opened_again_without_a_fuss(monkeypatch: pytest.MonkeyPatch) -> None:

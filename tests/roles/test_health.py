@@ -15,7 +15,9 @@ from support.ports import free_port
 
 @dataclass
 class Watch:
+    name: str = "pods"
     fresh_at: float = 0.0
+    answered_at: float = 0.0
 
 
 async def version(_request: web.Request) -> web.Response:
@@ -39,6 +41,14 @@ async def test_a_stale_watch_is_death_when_the_api_server_answers() -> None:
 async def test_a_stale_watch_is_no_death_when_the_api_server_is_away() -> None:
     async with ApiClient.connect(Access(f"http://127.0.0.1:{free_port()}", None)) as client:
         assert await health(client, now=STALE_S + 1).dead() == ""
+
+
+async def test_a_watch_that_is_refused_is_no_death() -> None:
+    refused = Watch(answered_at=STALE_S)
+    async with serving([web.get("/version", version)]) as client:
+        role = Health(Registry(), list, client=client, follows=[refused], clock=lambda: STALE_S + 1)
+        assert await role.dead() == ""
+        assert 'handfast_watch_silence_seconds{kind="pods"} 151' in role.registry.render()
 
 
 async def test_the_paths_answer_with_reasons_and_metrics() -> None:

@@ -36,11 +36,10 @@ def _mappings(before: Mapping[str, Any], after: Mapping[str, Any], path: str) ->
         if name not in after:
             yield {"op": "remove", "path": f"{path}/{pointer(name)}"}
     for name, value in after.items():
-        where = f"{path}/{pointer(name)}"
-        if name in before:
-            yield from _compare(before[name], value, where)
-        else:
-            yield {"op": "add", "path": where, "value": value}
+        if name not in before:
+            yield {"op": "add", "path": f"{path}/{pointer(name)}", "value": value}
+        elif before[name] is not value:
+            yield from _compare(before[name], value, f"{path}/{pointer(name)}")
 
 
 def _lists(before: Sequence[Any], after: Sequence[Any], path: str) -> Iterator[Json]:

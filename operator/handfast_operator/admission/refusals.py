@@ -81,7 +81,7 @@ def refusal(pod: Raw, namespace_labels: Labels) -> str | None:
             f"{LABEL_INJECT}={INJECT_DISABLED}"
         )
     if _as_proxy(spec):
-        return _as_proxy_user("the pod's securityContext")
+        return _as_proxy_user("the pod, by its own securityContext,")
     for container in spec.get("containers") or ():
         if container.get("name") in OURS:
             return f"{_named(container)} has the name of one of the sidecar's: give it another one"

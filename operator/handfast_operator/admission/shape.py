@@ -4,7 +4,7 @@ The API server sends pods of its own schema; whoever else can reach the port sen
 no code has to ask for a type again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from handfast_sidecar.errors import BadInput
@@ -16,11 +16,8 @@ class BadShape(BadInput):
     """A field of an object has a type that it has in no pod; the message names it."""
 
 
-class _MapOf(dict[str, str]):
-    """Marks a map from any name to a string."""
-
-
-_TEXTS: Final = _MapOf()
+_TEXTS: Final[Raw] = {"any name": str}
+"""A map from any name to a string."""
 _SECURITY: Final = {"runAsUser": int}
 _HTTP: Final = {
     "port": (int, str),
@@ -70,40 +67,53 @@ def check_pod(value: Any) -> Raw:
     """The pod, or BadShape with the field that is wrong."""
     if not isinstance(value, dict) or not isinstance(value.get("spec"), dict):
         raise BadShape("the object has no spec: it is no pod")
-    _check(value, POD, "")
+    wrong = _wrong(value, POD)
+    if wrong is not None:
+        raise BadShape(wrong.lstrip("."))
     return value
 
 
-def _check(value: Any, shape: Any, path: str) -> None:
+def _wrong(value: Any, shape: Any) -> str | None:
+    """What is wrong, behind the path to it; None: nothing. A field that is null is one that is not set.
+
+    Every review passes here, so the path is put together only when there is something to say.
+    """
     match shape:
-        case _MapOf():
-            _expect(value, dict, path)
-            for name, each in value.items():
-                _expect(each, str, f"{path}.{name}")
         case dict():
-            _expect(value, dict, path)
-            for name, inner in shape.items():
-                _member(value.get(name), inner, f"{path}.{name}")
+            return _not_a(value, dict) or _wrong_member(value, shape)
         case [element]:
-            _expect(value, list, path)
-            for index, each in enumerate(value):
-                _expect(each, dict, f"{path}[{index}]")
-                key = "containerPort" if "containerPort" in element else "name"
-                if each.get(key) is None:
-                    raise BadShape(f"{path.lstrip('.')}[{index}] has no {key}")
-                _check(each, element, f"{path}[{index}]")
+            return _not_a(value, list) or _wrong_element(value, element)
+        case tuple():
+            return None if type(value) in shape else _not_a(value, *shape)
         case _:
-            _expect(value, shape, path)
+            return _not_a(value, shape)
 
 
-def _member(value: Any, shape: Any, path: str) -> None:
-    """A field that is absent, or null, is one that is not set."""
-    if value is not None:
-        _check(value, shape, path)
+def _wrong_member(value: Raw, shape: Raw) -> str | None:
+    inner: Any
+    for name, each in value.items():
+        inner = str if shape is _TEXTS else shape.get(name)
+        if inner is None or type(each) is inner or (each is None and shape is not _TEXTS):
+            continue
+        wrong = _wrong(each, inner)
+        if wrong is not None:
+            return f".{name}{wrong}"
+    return None
 
 
-def _expect(value: Any, wanted: Any, path: str) -> None:
-    kinds = wanted if isinstance(wanted, tuple) else (wanted,)
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        names = " or ".join(each.__name__ for each in kinds)
-        raise BadShape(f"{path.lstrip('.')} is a {type(value).__name__}, expected {names}")
+def _wrong_element(value: Sequence[Any], element: Raw) -> str | None:
+    key = "containerPort" if "containerPort" in element else "name"
+    for index, each in enumerate(value):
+        wrong = _wrong(each, element)
+        if wrong is None and each.get(key) is None:
+            wrong = f" has no {key}"
+        if wrong is not None:
+            return f"[{index}]{wrong}"
+    return None
+
+
+def _not_a(value: Any, *kinds: type) -> str | None:
+    """By the exact type: JSON has no other, and true must not pass for a number."""
+    if type(value) in kinds:
+        return None
+    return f" is a {type(value).__name__}, expected {' or '.join(each.__name__ for each in kinds)}"

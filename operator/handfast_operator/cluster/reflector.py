@@ -55,7 +55,9 @@ class Reflector(Generic[T]):
         self.store = store
         self._clock = clock
         self.fresh_at = clock()
-        """When the API server last said anything, in monotonic seconds."""
+        """When the API server last said what is true, in monotonic seconds."""
+        self.answered_at = self.fresh_at
+        """When it last said anything, a refusal included."""
         self._pause = pause
         self._heard = False
         """Whether the watch that runs has said anything."""
@@ -64,6 +66,11 @@ class Reflector(Generic[T]):
         self._synced = asyncio.Event()
         self._revision = ""
         """Where the watch goes on; empty: a list is needed."""
+
+    @property
+    def name(self) -> str:
+        """Of the kind, for metrics."""
+        return self._kind.plural
 
     async def wait_synced(self) -> None:
         """Until the first list is complete."""
@@ -80,6 +87,7 @@ class Reflector(Generic[T]):
                 await self._watch()
                 problem = "" if self._heard else "the watch ended before anything was said"
             except ApiError as error:
+                self.answered_at = self._clock()
                 if error.status == GONE:
                     self._revision = ""
                 problem = str(error)
@@ -136,7 +144,7 @@ class Reflector(Generic[T]):
         self._alive()
 
     def _alive(self) -> None:
-        self.fresh_at = self._clock()
+        self.fresh_at = self.answered_at = self._clock()
 
     def _apply(self, event: Json) -> str:
         """Take one event into the store; its revision."""

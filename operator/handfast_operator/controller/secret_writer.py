@@ -18,7 +18,8 @@ from handfast_operator.cluster.store import Store
 from handfast_operator.controller.config import Wanted
 from handfast_operator.controller.identity_secret import Content, build_secret, held_leaf, identity_of, is_intact
 from handfast_operator.controller.timing import Time, TokenBucket
-from handfast_sidecar.errors import BadCertificate
+from handfast_sidecar.errors import BadCertificate, HandfastError
+from handfast_sidecar.wellknown import LABEL_IDENTITY
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,17 @@ class Reconciled:
     rewritten: bool = False
     damage: str = ""
     """Why its leaf or key cannot be kept; nothing was written then."""
+
+
+class LabelLost(HandfastError):
+    """Somebody took our label off a pod's Secret: the chart's admission policy then lets us neither write nor delete it."""
+
+    def __init__(self, namespace: str, name: str) -> None:
+        label = f"{LABEL_IDENTITY}=true"
+        super().__init__(
+            f"it has lost the label {label}, without which Handfast may not change it: give it back"
+            f" (kubectl label secret -n {namespace} {name} {label}) or delete the Secret"
+        )
 
 
 class SecretWriter:
@@ -143,7 +155,12 @@ class SecretWriter:
             raw = await self._api.create(SECRETS.within(namespace), build_secret(content))
         else:
             body = build_secret(content, str(over.resource_version))
-            raw = await self._api.replace(SECRETS.item(namespace, name), body)
+            try:
+                raw = await self._api.replace(SECRETS.item(namespace, name), body)
+            except ApiError as error:
+                if error.status in (403, 422) and over.labels.get(LABEL_IDENTITY) != "true":
+                    raise LabelLost(namespace, name) from error
+                raise
         meta = parse_secret_meta(raw)
         self._answered[meta.key] = meta
         self._trusted[meta.key] = meta.resource_version

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from handfast_operator.authority.authority import AuthoritySet
+from handfast_operator.authority.authority import AuthoritySet, NoAuthority
 from handfast_operator.authority.storage import AuthorityStorage
 from handfast_operator.cluster.client import ApiClient, ApiError
 from handfast_operator.cluster.kinds import (
@@ -130,6 +130,9 @@ class Controller:
         settings, stores = self._settings, self._stores
         self._trust_domain = await ensure_trust_domain(self._client, settings.trust_domain)
         self._authorities = await self._storage.ensure(utc_now(), self._root_ttl())
+        self._registry.gauge(
+            "handfast_authority_expiration_timestamp_seconds", "When the authority that signs ends."
+        ).set_function(self._signs_until)
         ranges = ClusterRanges(self._client, settings.cluster_ranges, stores.addresses)
         await ranges.look()
         config = ConfigSource(
@@ -186,6 +189,13 @@ class Controller:
                 self._authorities = found
                 issuer.authorities_changed(found)
                 writer.mark_trust_domains()
+
+    def _signs_until(self) -> float:
+        """In seconds of the epoch; 0 when nobody signs, which every alert takes for too late."""
+        try:
+            return self.authorities.active.certificate.not_valid_after_utc.timestamp()
+        except NoAuthority:
+            return 0
 
     def _root_ttl(self) -> timedelta:
         return parse_trust_domain(self._trust_domain).root_ttl

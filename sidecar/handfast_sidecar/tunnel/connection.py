@@ -60,7 +60,10 @@ class Tunnel:
         self.accepted = secured.server
         """Whether the other side took our certificate, which a client learns with the server's first line."""
         self.closed = False
-        self.predecessor: Tunnel | None = None
+        self.elders: list[Tunnel] = []
+        """Older tunnels of the same two pods, which live by our leaves until their last streams end."""
+        self.decided = asyncio.Event()
+        """Set when it is known whether the other side takes our certificate, or the tunnel is gone."""
         self.established = clock()
         self.expires = renewal.expiry(own_not_after, secured.peer.not_after)
         self._clock = clock
@@ -106,13 +109,20 @@ class Tunnel:
             self.established, self.expires = self._clock(), expires
             self._expiry.cancel()
             self._expiry = self._loop.call_later(self._seconds_left(), self._expired)
-        if self.predecessor is not None:
-            self.predecessor.extend(expires)
+        for elder in self.elders:
+            elder.extend(expires)
 
     def succeed(self, old: "Tunnel") -> None:
-        """Take over from a tunnel: it carries its streams to their end, for as long as our leaves last."""
-        self.predecessor = old
-        old.extend(self.expires)
+        """Take over from a tunnel and its elders: they carry their streams to the end, while our leaves last."""
+        self.elders = [each for each in (*old.elders, old) if not each.closed]
+        old.elders = []
+        for elder in self.elders:
+            elder.extend(self.expires)
+
+    @property
+    def needed(self) -> bool:
+        """Whether it carries streams, or elders live by its leaves."""
+        return bool(self.open_streams) or any(not elder.closed for elder in self.elders)
 
     def drain(self, reason: str) -> None:
         """No new streams from here on; the tunnel ends with its last one."""
@@ -144,7 +154,7 @@ class Tunnel:
             self._tls.close_notify()
         self._sock.close()
         self.mux.abort_all()
-        self.predecessor = None
+        self.decided.set()
         log.info(
             "tunnel closed",
             extra={
@@ -186,6 +196,7 @@ class Tunnel:
                 self.mux.streams[hello.CONTROL_STREAM].send(TunnelHello(__version__, line.tunnel).encode(), Flag.ACK)
             case TunnelHello():
                 self.accepted = True
+                self.decided.set()
             case DrainNotice():
                 self.mux.peer_going_away = True
                 self.stream_ended()

@@ -17,7 +17,7 @@ from handfast_sidecar.identity.reload import Identity
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.tunnel import renewal
 from handfast_sidecar.tunnel.connection import Tunnel
-from handfast_sidecar.tunnel.handshake import Expectation, secure
+from handfast_sidecar.tunnel.handshake import HANDSHAKE_TIMEOUT_S, Expectation, secure
 from handfast_sidecar.wellknown import MESH_PORT
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,9 @@ class TunnelPool:
         self._mesh_port = mesh_port
         self._clock = clock
         self._current: dict[PoolKey, Tunnel] = {}
+        self._endpoints: dict[PoolKey, Endpoint] = {}
+        self._orphans: dict[PoolKey, Tunnel] = {}
+        """Tunnels that still carry streams and whose successor was lost: the next one takes over from them."""
         self._dials: dict[PoolKey, asyncio.Task[Tunnel]] = {}
         self._renewals: set[asyncio.Task[None]] = set()
         self._all: set[Tunnel] = set()
@@ -86,10 +89,13 @@ class TunnelPool:
         """Close what nobody uses."""
         while True:
             await asyncio.sleep(SWEEP_S)
-            horizon = asyncio.get_running_loop().time() - IDLE_S
-            for tunnel in list(self._all):
-                if not tunnel.open_streams and tunnel.idle_since < horizon:
-                    tunnel.drain("idle")
+            self.sweep(asyncio.get_running_loop().time())
+
+    def sweep(self, now: float) -> None:
+        """Close what nobody has used for IDLE_S, at a time of the event loop's clock."""
+        for tunnel in list(self._all):
+            if not tunnel.needed and tunnel.idle_since < now - IDLE_S:
+                tunnel.drain("idle")
 
     def drain(self, reason: str) -> None:
         """No new streams on any tunnel."""
@@ -105,7 +111,10 @@ class TunnelPool:
 
     async def _first(self, key: PoolKey, endpoint: Endpoint) -> Tunnel:
         try:
-            tunnel = await self._dial(endpoint)
+            orphan = self._orphans.pop(key, None)
+            tunnel = await self._dial(endpoint, renews=orphan.id if orphan is not None else "")
+            if orphan is not None:
+                tunnel.succeed(orphan)
             self._adopt(key, endpoint, tunnel)
             return tunnel
         except HandshakeFailed as failure:
@@ -115,7 +124,7 @@ class TunnelPool:
             del self._dials[key]
 
     def _adopt(self, key: PoolKey, endpoint: Endpoint, tunnel: Tunnel) -> None:
-        self._current[key] = tunnel
+        self._current[key], self._endpoints[key] = tunnel, endpoint
         delay = (renewal.renew_at(tunnel.established, tunnel.expires) - self._clock()).total_seconds()
         asyncio.get_running_loop().call_later(max(0.0, delay), self._start_renewal, key, endpoint, tunnel)
 
@@ -138,25 +147,47 @@ class TunnelPool:
         self._all.discard(tunnel)
         for key in [key for key, current in self._current.items() if current is tunnel]:
             del self._current[key]
+            self._succession_lost(key, tunnel)
+        for key in [key for key, orphan in self._orphans.items() if orphan is tunnel]:
+            del self._orphans[key]
         if not tunnel.accepted:
             # With TLS 1.3 a client is done before the server has looked at its certificate: this is how a "no" arrives.
             self._failed("refused_by_peer")
         self._closed(tunnel, reason)
 
+    def _succession_lost(self, key: PoolKey, tunnel: Tunnel) -> None:
+        """A tunnel ended whose elders still carry streams: the youngest of them is renewed in its place."""
+        elders = [each for each in tunnel.elders if not each.closed]
+        if elders:
+            orphan = self._orphans[key] = elders.pop()
+            orphan.elders = elders
+            self._start_renewal(key, self._endpoints[key], orphan)
+        else:
+            del self._endpoints[key]
+
+    def _is_to_be_renewed(self, key: PoolKey, tunnel: Tunnel) -> bool:
+        """Whether it is the one that the next tunnel takes over from; not when its server goes away."""
+        latest = self._current.get(key) or self._orphans.get(key)
+        return latest is tunnel and not (tunnel.closed or tunnel.mux.peer_going_away)
+
     def _start_renewal(self, key: PoolKey, endpoint: Endpoint, tunnel: Tunnel) -> None:
-        if self._current.get(key) is tunnel and tunnel.usable:
+        if self._is_to_be_renewed(key, tunnel):
             task = asyncio.create_task(self._renew(key, endpoint, tunnel))
             self._renewals.add(task)
             task.add_done_callback(self._renewals.discard)
 
     async def _renew(self, key: PoolKey, endpoint: Endpoint, old: Tunnel) -> None:
         """Replace a tunnel by one with newer leaves, trying again until one side's old leaf has made way."""
-        while not old.closed and self._current.get(key) is old:
+        while self._is_to_be_renewed(key, old):
             successor = await self._successor(endpoint, old)
-            if successor is not None:
+            if successor is not None and self._is_to_be_renewed(key, old):
+                self._orphans.pop(key, None)
                 successor.succeed(old)
                 self._adopt(key, endpoint, successor)
                 old.drain("renewed")
+                return
+            if successor is not None:
+                successor.close("not_needed")
                 return
             now = self._clock()
             await asyncio.sleep((renewal.retry_at(now, old.expires) - now).total_seconds())
@@ -173,7 +204,11 @@ class TunnelPool:
                 extra={"peer": str(old.peer.spiffe_id), "expires": old.expires.isoformat(), "reason": str(failure)},
             )
             return None
-        if tunnel.expires > old.expires and tunnel.peer.pod_uid == old.peer.pod_uid:
+        # The server must know the new tunnel's name for the old one before the old one may end.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+                await tunnel.decided.wait()
+        if tunnel.accepted and tunnel.expires > old.expires and tunnel.peer.pod_uid == old.peer.pod_uid:
             return tunnel
         tunnel.close("not_newer")
         return None
