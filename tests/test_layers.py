@@ -38,7 +38,12 @@ PURE = [
     OPERATOR / "authority" / "schedule.py",
     OPERATOR / "authority" / "state.py",
     OPERATOR / "controller" / "issuance.py",
+    OPERATOR / "admission" / "containers.py",
     OPERATOR / "admission" / "injection.py",
+    OPERATOR / "admission" / "patch.py",
+    OPERATOR / "admission" / "probes.py",
+    OPERATOR / "admission" / "refusals.py",
+    OPERATOR / "admission" / "shape.py",
     OPERATOR / "admission" / "review.py",
 ]
 

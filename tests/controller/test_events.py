@@ -52,6 +52,17 @@ async def test_an_event_about_a_cluster_scoped_object_stands_where_the_api_serve
         assert [path.split("/")[5] for path in rig.api.objects] == ["default"]
 
 
+async def test_a_controller_that_starts_again_does_not_say_everything_again() -> None:
+    async with writing() as rig:
+        rig.writer.say(CART, "Normal", "OldSidecar", "restart it")
+        await rig.time.advance(NOW)
+        rig.writer._said.clear()
+        rig.writer.say(CART, "Normal", "OldSidecar", "restart it")
+        rig.writer.say(CART, "Normal", "OldSidecar", "and this is new")
+        await rig.time.advance(NOW)
+        assert rig.notes() == ["restart it", "and this is new"]
+
+
 async def test_the_same_event_is_said_again_after_an_hour() -> None:
     async with writing() as rig:
         for minutes in (0, 30, 31):

@@ -5,8 +5,8 @@ a thousand of them do not keep the API server from its work.
 """
 
 import asyncio
+import hashlib
 import logging
-import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -94,17 +94,25 @@ class EventWriter:
             try:
                 await self._api.create(EVENTS.within(namespace), event)
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                if isinstance(error, ApiError) and error.status == 409:
+                    continue  # it is still there to be read
                 log.info("event not written", extra={"reason": event["reason"], "error": str(error)})
             if self._dropped and self._queue.empty():
                 log.warning("events dropped: too many waited", extra={"count": self._dropped})
                 self._dropped = 0
 
     def _event(self, namespace: str, regarding: Regarding, kind: str, reason: str, note: str) -> dict[str, Any]:
+        now = self._time.now()
+        hour = now.strftime("%Y-%m-%dT%H")
         return {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": f"{regarding.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
-            "eventTime": self._time.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            # Named after its words and the hour: a controller that starts again does not say them twice.
+            "metadata": {
+                "name": f"{regarding.name[:200]}.{_digest(regarding.uid, reason, note, hour)}",
+                "namespace": namespace,
+            },
+            "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "type": kind,
             "reason": reason,
             "action": reason,
@@ -119,3 +127,7 @@ class EventWriter:
                 "uid": regarding.uid,
             },
         }
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -89,6 +89,11 @@ class Election:
         self._renewed_at = 0.0
         self.leading = False
 
+    @property
+    def standby(self) -> bool:
+        """Whether another controller was seen to lead."""
+        return not self.leading and self._seen is not None and self._seen.holder not in ("", self._me)
+
     async def acquire(self) -> None:
         """Wait until this process leads."""
         told = ""

@@ -46,7 +46,7 @@ class Reconciled:
 
 
 class LabelLost(HandfastError):
-    """Somebody took our label off a pod's Secret: the chart's admission policy then lets us neither write nor delete it."""
+    """Somebody took our label off a pod's Secret: the chart's admission policy then lets us not touch it."""
 
     def __init__(self, namespace: str, name: str) -> None:
         label = f"{LABEL_IDENTITY}=true"

@@ -116,6 +116,8 @@ class Controller:
         self._events = EventWriter(client, settings.pod_name)
         self._storage = AuthorityStorage(client, settings.namespace, settings.trust_domain, self._warn)
         self._authorities: AuthoritySet | None = None
+        self.established = False
+        """Whether webhook and directory have what they serve with, and the API server knows whom to trust."""
         self._trust_domain: dict[str, Any] = {}
 
     @property
@@ -162,6 +164,8 @@ class Controller:
             settings.sidecar_image,
             self._events.say,
         )
+        await serving.ensure()
+        self.established = True
         async with asyncio.TaskGroup() as group:
             group.create_task(issuer.run())
             group.create_task(serving.run())
@@ -220,7 +224,16 @@ async def run(settings: Settings) -> None:
     async with ApiClient.connect() as client:
         stores = Stores(client)
         election = Election(client, settings.namespace, settings.pod_name)
-        health = Health(registry, stores.not_ready, client=client, follows=stores.reflectors)
+        controller = Controller(client, settings, stores, registry)
+
+        def not_ready() -> list[str]:
+            """Also until pods that opt in can be created: "installed" must mean it."""
+            reasons = stores.not_ready()
+            if not (controller.established or election.standby):
+                reasons.append("the webhook's certificate and caBundle are not written yet")
+            return reasons
+
+        health = Health(registry, not_ready, client=client, follows=stores.reflectors)
         async with serve_health(health, CONTROLLER_HEALTH_PORT), asyncio.TaskGroup() as group:
             for reflector in stores.reflectors:
                 group.create_task(reflector.run())
@@ -230,7 +243,7 @@ async def run(settings: Settings) -> None:
             try:
                 async with asyncio.TaskGroup() as leadership:
                     leadership.create_task(election.keep())
-                    leadership.create_task(Controller(client, settings, stores, registry).run())
+                    leadership.create_task(controller.run())
             finally:
                 # Nothing writes any more, so the next one may begin.
                 leading.set(0)

@@ -89,17 +89,21 @@ def _conflicted(policy: Policy, rivals: dict[str, set[str]]) -> Condition:
 
 def _ready(policy: Policy, meshed: int, unmeshed: int) -> Condition:
     if meshed:
-        also = f"; {unmeshed} selected pods have no sidecar and are not protected" if unmeshed else ""
-        return Condition("Ready", True, "Selecting", f"Decides for {meshed} pods{also}.")
+        also = f"; {_pods(unmeshed)} without a sidecar are selected and not protected" if unmeshed else ""
+        return Condition("Ready", True, "Selecting", f"Decides for {_pods(meshed)}{also}.")
     if unmeshed:
         return Condition(
             "Ready",
             False,
             "NoSidecars",
-            f"Selects {unmeshed} pods, none of which has a sidecar: label their namespace handfast.dev/inject=enabled "
+            f"Selects {_pods(unmeshed)} without a sidecar: label their namespace handfast.dev/inject=enabled "
             "and restart them.",
         )
     return Condition("Ready", False, "SelectsNothing", f"Selects no pod: {_hint(policy)}")
+
+
+def _pods(count: int) -> str:
+    return "1 pod" if count == 1 else f"{count} pods"
 
 
 def _hint(policy: Policy) -> str:

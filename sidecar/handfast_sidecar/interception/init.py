@@ -65,7 +65,7 @@ def _explain(text: str) -> str:
     if "Operation not permitted" in text or "you must be root" in text:
         return (
             "the container lacks the capability NET_ADMIN or does not run as root: let the namespace's Pod Security "
-            f"level allow it for handfast-init, or set handfast.dev/interception: none ({text})"
+            f"level allow it for handfast-init, or label the pod handfast.dev/inject=disabled ({text})"
         )
     if "No such file or directory" in text or "not supported" in text:
         return f"the node's kernel lacks nftables NAT: load the modules nf_tables, nft_chain_nat and nft_redir ({text})"
