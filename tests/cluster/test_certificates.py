@@ -104,16 +104,17 @@ def test_certificates_rotate_twice_under_load_and_under_one_long_connection(
     )
     for host, port in (("orders", 8080), ("mail", 2525)):
         cluster.wait_reachable("client", here, host, port)
-    load_words = ["load", "http://orders:8080/", "--connections=4", "--seconds=420", "--pause=0.02"]
-    hold_words = ["hold", "mail", "2525", "--seconds=420", "--pause=1"]
+    load_words = ["load", "http://orders:8080/", "--connections=4", "--seconds=330", "--pause=0.02"]
+    hold_words = ["hold", "mail", "2525", "--seconds=330", "--pause=1"]
     with (
         cluster.client_in_background("client", here, *load_words) as load,
         cluster.client_in_background("client", here, *hold_words) as hold,
     ):
-        for name in ("orders", "mail", "client"):
-            first = loaded_until(cluster, name, here)
-            second = until("a first rotation", _later_than(cluster, name, here, first), timeout_s=300)
-            until("a second rotation", _later_than(cluster, name, here, second), timeout_s=300)
+        names = ("orders", "mail", "client")
+        first = {name: loaded_until(cluster, name, here) for name in names}
+        second = {name: until("a rotation", _later_than(cluster, name, here, first[name]), 200) for name in names}
+        for name in names:
+            until("another rotation", _later_than(cluster, name, here, second[name]), 200)
         loaded, held = load.report(timeout_s=480), hold.report(timeout_s=480)
     assert loaded["failed"] == 0
     assert loaded["connections_opened"] == 4, "no connection was closed"
