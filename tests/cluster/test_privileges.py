@@ -67,7 +67,7 @@ def test_a_pod_where_net_admin_is_forbidden_is_refused_with_the_way_out(
     cluster: Cluster, handfast: Release, workloads: Workloads, namespace: NamespaceFactory
 ) -> None:
     here = namespace(inject=True, labels={"pod-security.kubernetes.io/enforce": "restricted"})
-    with pytest.raises(ClusterError, match="forbids NET_ADMIN"):
+    with pytest.raises(ClusterError, match="forbids the capability NET_ADMIN"):
         cluster.apply([workloads.pod("orders", here, "http")])
     cluster.apply_ready(workloads.pod("orders", here, "http", labels={"handfast.dev/inject": "disabled"}))
 

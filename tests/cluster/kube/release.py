@@ -1,14 +1,18 @@
 """Handfast itself on a cluster: the chart of this work tree, installed by Helm with images made from it."""
 
+import time
+
 from cluster.kube.client import Kubectl
 from cluster.kube.errors import ClusterError, PartDied
 from cluster.kube.images import Images
+from cluster.kube.manifests import to_text
 from cluster.kube.places import REPOSITORY
 
 NAMESPACE = "handfast-system"
 RELEASE = "handfast"
 CHART = REPOSITORY / "charts" / "handfast"
 DEPLOYMENTS = ("handfast-controller", "handfast-webhook", "handfast-directory")
+ADMITTING_S = 15
 INSTALL_S = 120
 
 
@@ -34,6 +38,26 @@ class Release:
             raise PartDied(f"{error}\n{self.last_words()}") from error
         for deployment in DEPLOYMENTS:
             self.wait_available(deployment)
+        self._wait_admitting()
+
+    def _wait_admitting(self) -> None:
+        """Until a pod that opts in is admitted: kube-proxy knows the webhook's Service a moment after it is Available."""
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "probe", "namespace": "default", "labels": {"handfast.dev/inject": "enabled"}},
+            "spec": {"containers": [{"name": "app", "image": "probe"}]},
+        }
+        deadline = time.monotonic() + ADMITTING_S
+        while True:
+            try:
+                self._kubectl("create", "--dry-run=server", "-f", "-", stdin=to_text([pod]))
+            except ClusterError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
 
     def installed(self) -> bool:
         """Whether Helm knows the release, in whatever state."""
