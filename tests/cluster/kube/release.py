@@ -41,7 +41,7 @@ class Release:
         self._wait_admitting()
 
     def _wait_admitting(self) -> None:
-        """Until a pod that opts in is admitted: kube-proxy knows the webhook's Service a moment after it is Available."""
+        """Until a pod that opts in is admitted: kube-proxy learns of the webhook a moment after it is Available."""
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
