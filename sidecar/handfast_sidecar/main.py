@@ -4,15 +4,18 @@ Exit codes: 0 ended as asked, 1 it could not be done, 2 unusable arguments or en
 """
 
 import argparse
-import asyncio
 import logging
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from handfast_sidecar import __version__
 from handfast_sidecar.errors import BadConfig, HandfastError
 from handfast_sidecar.observe import logs
 from handfast_sidecar.wellknown import ENV_LOG_LEVEL
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def init() -> int:
-    """Redirect the pod's traffic. Its imports stay small: it runs before every start of a pod."""
+    """Redirect the pod's traffic. Its imports stay small: when kubelet first looks, after a tenth of a second, and finds
+    it ended, the pod starts a second earlier."""
     from handfast_sidecar.interception.init import run_init  # noqa: PLC0415
 
     return run_init()
@@ -36,6 +40,8 @@ def init() -> int:
 
 def proxy() -> int:
     """Serve."""
+    import asyncio  # noqa: PLC0415
+
     from handfast_sidecar.proxy import Proxy  # noqa: PLC0415
     from handfast_sidecar.settings import Settings  # noqa: PLC0415
 
