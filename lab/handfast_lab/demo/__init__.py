@@ -1,0 +1,1 @@
+"""The walk through what Handfast does, on a lab of its own."""
