@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What the tests need of Debian; installed when missing and when we may.
-PACKAGES := iproute2 nftables
+PACKAGES := iproute2 nftables procps util-linux
 CHART := charts/handfast
 CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 
@@ -39,11 +39,11 @@ packages:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	fi
 
-test: $(STAMP) packages ## all tests but those on a real Kubernetes; seconds
-	$(BIN)/python -m pytest tests --ignore=tests/cluster
+test: $(STAMP) packages ## all tests but those on a real Kubernetes; the behaviour suite on the lab
+	$(BIN)/python -m pytest tests --ignore=tests/cluster/kubernetes
 
 test-cluster: $(STAMP) ## build and start a real Kubernetes, and test on it (root, Go; or HANDFAST_KUBECONFIG)
-	$(BIN)/python -m pytest tests/cluster --log-cli-level=INFO --log-cli-format='%(message)s'
+	$(BIN)/python -m pytest tests/cluster --platform=kubernetes --log-cli-level=INFO --log-cli-format='%(message)s'
 
 cluster-up: $(STAMP) ## start a Kubernetes that stays, and say where it is
 	@$(CLUSTER) up

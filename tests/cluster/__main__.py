@@ -46,7 +46,7 @@ def load() -> int:
         raise ClusterError("no cluster is running: `make cluster-up` first")
     built = lifecycle.load(running)
     tell(built)
-    release.Release(Kubectl(KUBECONFIG), built).install()
+    release.HelmRelease(Kubectl(KUBECONFIG), built).install()
     return 0
 
 

@@ -3,14 +3,17 @@
 import os
 import uuid
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from cluster.kube import evidence, release
-from cluster.kube.cluster import Cluster, configured
+from cluster import lab
+from cluster.cluster import Cluster
+from cluster.kube import evidence, provided
 from cluster.kube.workloads import Workloads
+from cluster.release import Release
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 180
@@ -60,26 +63,20 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
-    """A real Kubernetes with our images: the one of HANDFAST_KUBECONFIG, or one that starts now and ends afterwards."""
-    kubeconfig = configured()
-    if kubeconfig is not None:
-        pytestconfig.stash[RUNNING] = found = Cluster.existing(kubeconfig, os.environ)
-        found("get", "--raw", "/readyz")
-        yield found
-        return
-    with Cluster.started() as started:
+    """The lab; with `--platform kubernetes` that of HANDFAST_KUBECONFIG, else one that we start and end."""
+    with _started(pytestconfig.getoption("--platform")) as started:
         pytestconfig.stash[RUNNING] = started
         yield started
         del pytestconfig.stash[RUNNING]
 
 
 @pytest.fixture(scope="session")
-def handfast(cluster: Cluster) -> release.Release:
-    """Handfast, installed from this work tree's chart, all of its Deployments Available.
+def handfast(cluster: Cluster) -> Release:
+    """Handfast, installed from this work tree, all of its Deployments Available.
 
     It is not uninstalled at the end: our own cluster ends anyway, and on one that stays the next run upgrades it.
     """
-    installed = release.Release(cluster, cluster.images)
+    installed = cluster.release()
     installed.install()
     return installed
 
@@ -100,6 +97,21 @@ def module_namespace(cluster: Cluster) -> Iterator[NamespaceFactory]:
 def workloads(cluster: Cluster) -> Workloads:
     """Manifests of the test applications."""
     return cluster.workloads
+
+
+@contextmanager
+def _started(platform: str) -> Iterator[Cluster]:
+    kubeconfig = provided.configured()
+    if platform == "lab":
+        with lab.started() as ours:
+            yield ours
+    elif kubeconfig is None:
+        with provided.started() as started:
+            yield started
+    else:
+        found = provided.existing(kubeconfig, os.environ)
+        found("get", "--raw", "/readyz")
+        yield found
 
 
 def _namespaces(cluster: Cluster) -> Iterator[NamespaceFactory]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import time
 from base64 import b64decode
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 from cryptography import x509
 
-from cluster.kube.cluster import Cluster
+from cluster.cluster import Cluster
 from cluster.kube.manifests import Manifest
 from handfast_sidecar.identity.leaf import Leaf, read_svid
 from handfast_sidecar.wellknown import ADMIN_PORT, IDENTITY_VOLUME, PROXY_CONTAINER
@@ -18,6 +19,7 @@ T = TypeVar("T")
 TRUST_DOMAIN = "cluster.local"
 _SAMPLE = re.compile(r"(?P<name>[a-z_]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
+_FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())"
 POLL_S = 0.1
 
 
@@ -60,7 +62,7 @@ def until(what: str, look: Callable[[], T], timeout_s: float = 20) -> T:
 def metric(cluster: Cluster, pod: str, namespace: str, name: str, **labels: str) -> float:
     """The sum of a sidecar's samples that have these labels."""
     address = cluster.address_of(pod, namespace)
-    text = cluster.on_node("curl", "--silent", "--fail", "--max-time", "5", f"http://{address}:{ADMIN_PORT}/metrics")
+    text = cluster.on_node(sys.executable, "-c", _FETCH, f"http://{address}:{ADMIN_PORT}/metrics")
     total = 0.0
     for line in text.splitlines():
         found = _SAMPLE.fullmatch(line)

@@ -4,9 +4,9 @@ import re
 import shutil
 from pathlib import Path
 
-from cluster.kube.cluster import Cluster
+from cluster.cluster import Cluster
 from cluster.kube.errors import ClusterError
-from cluster.kube.places import LOGS, STATE
+from cluster.kube.places import LOGS
 
 KINDS = {
     "pods": "pods",
@@ -23,8 +23,9 @@ def keep(cluster: Cluster, test: str) -> Path:
     folder = LOGS / re.sub(r"[^\w.-]+", "_", test)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    if (STATE / "logs").is_dir():
-        shutil.copytree(STATE / "logs", folder / "components")
+    components = cluster.component_logs()
+    if components is not None and components.is_dir():
+        shutil.copytree(components, folder / "components")
     for name, kinds in KINDS.items():
         _write(folder / f"{name}.yaml", cluster, "get", kinds, "--all-namespaces", "-o", "yaml")
     try:

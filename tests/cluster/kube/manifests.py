@@ -9,7 +9,5 @@ Manifest: TypeAlias = dict[str, Any]
 
 
 def to_text(objects: Manifest | Iterable[Manifest]) -> str:
-    """One document that kubectl reads, of one object or many."""
-    if isinstance(objects, dict):
-        return json.dumps(objects)
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+    """YAML documents that kubectl reads. No List: kubectl would check one itself, in other words than the server's."""
+    return "\n---\n".join(map(json.dumps, [objects] if isinstance(objects, dict) else objects))

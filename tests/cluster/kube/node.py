@@ -7,10 +7,9 @@ from cluster.kube.control_plane import Credentials
 from cluster.kube.manifests import Manifest
 from cluster.kube.parts import INSIDE_PATH, Parts, write_inside
 from cluster.kube.places import INSIDE
-from cluster.kube.sandbox import NODE_ADDRESS, POD_RANGE, Sandbox
+from cluster.kube.sandbox import BRIDGE, NODE_ADDRESS, POD_RANGE, Sandbox
 
 NAME = "node1"
-BRIDGE = "cni0"
 DNS_ADDRESS = "10.96.0.10"
 CONTAINERD = "/run/containerd/containerd.sock"
 

@@ -27,6 +27,7 @@ NODE_ADDRESS = "198.51.100.2"
 POD_RANGE = "10.244.0.0/24"
 SERVICE_RANGE = "10.96.0.0/16"
 CABLE = "handfast0"
+BRIDGE = "cni0"
 
 RECORD = STATE / "sandbox.json"
 
@@ -58,6 +59,8 @@ class Record:
 class Sandbox:
     """Namespaces that hold a cluster. `create` makes them, `destroy` ends everything in them."""
 
+    bridge = BRIDGE
+
     def __init__(self, record: Record) -> None:
         self.record = record
         self.children: list[subprocess.Popen[bytes]] = []
@@ -83,6 +86,11 @@ class Sandbox:
         sandbox.children.append(launcher)
         sandbox._furnish(binaries)
         return sandbox
+
+    @property
+    def network(self) -> Path:
+        """Its network namespace."""
+        return Path(f"/proc/{self.record.init.pid}/ns/net")
 
     def enter(self, command: Sequence[str | Path]) -> list[str]:
         """The same command, to be run inside."""

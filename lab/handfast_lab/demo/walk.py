@@ -1,0 +1,203 @@
+"""The walk: each step with its title, its reason, what a person would type, and what must hold."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from handfast_lab.demo.shop import SECRET
+from handfast_lab.demo.stage import Stage
+from handfast_lab.network.capture import Capture
+from handfast_sidecar.wellknown import MESH_PORT
+
+Json = dict[str, Any]
+SHOP: Final = Path(__file__).with_name("shop.yaml")
+STRICT: Final = """\
+apiVersion: handfast.dev/v1alpha1
+kind: MTLSPolicy
+metadata: {name: strict, namespace: shop}
+spec: {mode: Strict}
+"""
+SHORT: Final = """\
+apiVersion: handfast.dev/v1alpha1
+kind: MTLSPolicy
+metadata: {name: short-lived, namespace: shop}
+spec: {certificate: {ttl: 1h}}
+"""
+APPS: Final = ("web", "cart", "orders")
+LOAD_S: Final = 6
+CONNECTIONS: Final = 8
+EXCERPT: Final = 64
+"""Bytes of the wire that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to see."""
+
+    title: str
+    why: str
+    act: Callable[[Stage], Awaitable[None]]
+
+
+async def before(stage: Stage) -> None:
+    await stage.run("get pods -n shop")
+    with stage.wire(*await _addresses(stage)) as seen:
+        answer = await stage.run("exec deploy/web -n shop -- shop get http://web/")
+    stage.check(SECRET in answer, "the shop works")
+    _show(stage, seen, SECRET.encode())
+    stage.check(seen.contains(SECRET.encode()), "anybody on the network reads the card's number")
+
+
+async def inject(stage: Stage) -> None:
+    await stage.run("get pods -n handfast-system")
+    await stage.run("label namespace shop handfast.dev/inject=enabled")
+    await stage.run("rollout restart deployment -n shop")
+    for name in APPS:
+        await stage.run(f"rollout status deployment/{name} -n shop --timeout=60s", show=False)
+
+    async def alone() -> bool:
+        return len(await _pods(stage)) == len(APPS)
+
+    await stage.until("the old pods are gone", alone)
+    await stage.run("get pods -n shop")
+    sidecars = [
+        each["name"] for pod in await _pods(stage) for each in pod["status"]["initContainerStatuses"] if each["ready"]
+    ]
+    stage.check(sidecars.count("handfast-proxy") == len(APPS), "every pod has a sidecar with an identity of its own")
+
+
+async def encrypted(stage: Stage) -> None:
+    with stage.wire(*await _addresses(stage)) as seen:
+        answer = await stage.run("exec deploy/web -n shop -- shop get http://web/")
+    stage.check(SECRET in answer, "the shop works as before")
+    _show(stage, seen, b"\x17\x03\x03")
+    stage.check(
+        not seen.contains(SECRET.encode()), f"none of the {seen.payload_bytes()} bytes on the wire gives it away"
+    )
+    stage.check(
+        MESH_PORT in {port for _, port in seen.tls13_servers()}, f"they are TLS 1.3, to port {MESH_PORT} of the sidecar"
+    )
+    line = await _last_line(stage, "orders", "accepted")
+    stage.check(line["peer"].endswith("/ns/shop/sa/cart"), f"orders knows who called: {line['peer']}")
+
+
+async def strict(stage: Stage) -> None:
+    await stage.run("exec outsider -n elsewhere -- shop get http://cart.shop/")
+    stage.teller.say(
+        "     A pod without a sidecar still gets in: that is Permissive, so that nothing breaks. Close the door:"
+    )
+    await stage.run("apply -f -", STRICT)
+
+    async def refused() -> bool:
+        return not await stage.ask("exec outsider -n elsewhere -- shop get http://cart.shop/")
+
+    await stage.until("the outsider is refused", refused)
+    await stage.run("exec outsider -n elsewhere -- shop get http://cart.shop/", fails=True)
+    answer = await stage.run("exec deploy/web -n shop -- shop get http://web/")
+    stage.check(SECRET in answer, "the shop works, the outsider is refused")
+    line = await _last_line(stage, "cart", "refused")
+    stage.teller.command("kubectl logs deploy/cart -n shop -c handfast-proxy | grep refused | tail -1")
+    stage.teller.output(
+        json.dumps({name: line[name] for name in ("verdict", "reason", "rule", "detail") if name in line})
+    )
+    stage.check(line["reason"] == "plaintext_refused", "and the log of the sidecar says why, and by which policy")
+    await stage.run("get mtls -n shop")
+
+
+async def rotated(stage: Stage) -> None:
+    serials = await _serials(stage)
+    words = f"exec deploy/web -n shop -- shop load http://cart/ --seconds {LOAD_S} --connections {CONNECTIONS}"
+    stage.teller.command(f"kubectl {words} &")
+    load = asyncio.create_task(stage.run(words, show=False))
+    try:
+        await stage.run("apply -f -", SHORT)
+
+        async def exchanged() -> bool:
+            now = await _serials(stage)
+            return all(now[name] != serials[name] for name in serials)
+
+        await stage.until("every certificate is new", exchanged, LOAD_S)
+        await stage.run("get secrets -n shop -l handfast.dev/identity=true")
+    finally:
+        report = await load
+    stage.teller.output(report)
+    counted = json.loads(report)
+    stage.check(counted["failed"] == 0, f"every certificate was exchanged: {counted['requests']} requests, 0 failed")
+    stage.check(counted["connections"] == CONNECTIONS, "and no connection was closed for it")
+
+
+async def who_talks(stage: Stage) -> None:
+    pods = json.loads(await stage.ask("get pods -n handfast-system -l app.kubernetes.io/component=directory -o json"))
+    address = pods["items"][0]["status"]["podIP"]
+    words = f"exec outsider -n elsewhere -- shop get http://{address}:14032/evidence"
+
+    async def reported() -> bool:
+        return _edges(await stage.ask(words)) >= {("web", "cart"), ("cart", "orders")}
+
+    await stage.until("the sidecars report", reported)
+    for caller, called in sorted(_edges(await stage.ask(words))):
+        stage.teller.output(f"{caller} -> {called}   mutual TLS")
+    stage.check(await reported(), "the directory knows who talks to whom, from the sidecars themselves")
+
+
+STEPS: Final = (
+    Step("Before", "A shop: web asks cart, cart asks orders, over plain HTTP, as most applications do.", before),
+    Step("Inject", "Handfast is installed. A label on the namespace, and a restart of what runs in it.", inject),
+    Step("Encrypted", "The same request again. Nothing in the applications has changed.", encrypted),
+    Step("Strict", "Only who proves an identity may connect. A pod without a sidecar may not.", strict),
+    Step("Rotation", "Certificates live shortly and are exchanged while traffic flows. Here: all, at once.", rotated),
+    Step("Who talks to whom", "Each sidecar tells what it has carried; nobody can speak for another.", who_talks),
+)
+
+
+async def _pods(stage: Stage) -> list[Json]:
+    found: list[Json] = json.loads(await stage.ask("get pods -n shop -o json"))["items"]
+    return found
+
+
+async def _addresses(stage: Stage) -> list[str]:
+    return [pod["status"]["podIP"] for pod in await _pods(stage)]
+
+
+async def _serials(stage: Stage) -> dict[str, str]:
+    """The serial of the leaf in each Secret."""
+    found = json.loads(await stage.ask("get secrets -n shop -l handfast.dev/identity=true -o json"))["items"]
+    return {each["metadata"]["name"]: each["metadata"]["annotations"]["handfast.dev/serial"] for each in found}
+
+
+async def _last_line(stage: Stage, name: str, verdict: str) -> Json:
+    """The last line of a sidecar's access log with this verdict."""
+    found: list[Json] = []
+
+    async def there() -> bool:
+        text = await stage.ask(f"logs deploy/{name} -n shop -c handfast-proxy")
+        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        found[:] = [line for line in lines if line.get("logger") == "handfast.access" and line["verdict"] == verdict]
+        return bool(found)
+
+    await stage.until(f"a line of the access log of {name}", there)
+    return found[-1]
+
+
+def _show(stage: Stage, seen: Capture, mark: bytes) -> None:
+    """A piece of the wire around a mark, as a packet dump shows it."""
+    for way, content in seen.streams().items():
+        at = content.find(mark)
+        if at >= 0:
+            piece = content[max(0, at - EXCERPT // 2) : at + EXCERPT]
+            text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
+            stage.teller.output(f"wire: {way.source} -> {way.target} port {way.target_port}: {text}")
+            return
+
+
+def _edges(text: str) -> set[tuple[str, str]]:
+    """Callers and whom they called, by service account, over encrypted connections."""
+    found = set()
+    for pod in json.loads(text or '{"pods": {}}')["pods"].values():
+        for edge in pod["edges"]:
+            if edge["direction"] == "in" and edge["encrypted"]:
+                found.add((edge["peer"].rpartition("/")[2], pod["identity"].rpartition("/")[2]))
+    return found

@@ -1,0 +1,51 @@
+"""`handfast lab`, inside its namespaces: an empty cluster until the lifeline closes."""
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from handfast_lab.images import module_file
+from handfast_lab.lab import Lab
+from handfast_lab.network.isolation import LIFELINE
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `handfast_lab.main` passes on."""
+    parser.add_argument("--listen", type=int, required=True, help="descriptor of a socket in the machine's own network")
+    parser.add_argument("--kubeconfig", type=Path)
+
+
+def main() -> int:
+    """Ends with the lifeline."""
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    parser.add_argument("--image", action="append", default=[])
+    return asyncio.run(_stay(parser.parse_args()))
+
+
+async def _stay(chosen: argparse.Namespace) -> int:
+    further = dict(each.split("=", 1) for each in chosen.image)
+    images = {name: module_file(Path(program)) for name, program in further.items()}
+    async with Lab.running(chosen.listen, kubeconfig=chosen.kubeconfig, images=images):
+        sys.stdout.write(f"The lab is ready. In another terminal: export KUBECONFIG={chosen.kubeconfig}\n")
+        sys.stdout.flush()
+        await lifeline()
+    return 0
+
+
+async def lifeline() -> None:
+    """Until whoever started the lab lets go of it, or is gone."""
+    reading = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    with os.fdopen(int(os.environ[LIFELINE]), "rb", buffering=0) as pipe:
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reading), pipe)
+        try:
+            await reading.read()
+        finally:
+            transport.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""A little kubectl: the verbs that the demo and the behaviour tests use, for machines that have no other."""

@@ -1,0 +1,117 @@
+"""Objects that cannot mean anything are refused by the API server, with a sentence that says what to do."""
+
+from typing import Any
+
+import pytest
+
+from cluster.cluster import Cluster
+from cluster.conftest import NamespaceFactory
+from cluster.kube.errors import ClusterError
+from cluster.kube.manifests import Manifest
+from cluster.mesh import cluster_policy, policy
+from cluster.release import Release
+
+
+def trust_domain(name: str, spec: dict[str, Any]) -> Manifest:
+    return {"apiVersion": "handfast.dev/v1alpha1", "kind": "TrustDomain", "metadata": {"name": name}, "spec": spec}
+
+
+def namespaced(**spec: Any) -> Manifest:
+    return policy("HERE", "bad", **spec)
+
+
+def port(number: int, mode: str = "Strict") -> dict[str, Any]:
+    return {"port": number, "mode": mode}
+
+
+BAD: dict[str, tuple[Manifest, str]] = {
+    "no spec": ({**namespaced(), "spec": None}, "spec"),
+    "an empty policy": (namespaced(), "set mode, ports or certificate.ttl"),
+    "an unknown mode": (namespaced(mode="strict"), 'supported values: "Strict", "Permissive", "Disabled"'),
+    "a mode that is not built yet": (namespaced(mode="Auto"), 'supported values: "Strict", "Permissive", "Disabled"'),
+    "a misspelt field": (namespaced(mode="Strict", selctor={}), 'unknown field "spec.selctor"'),
+    "an empty selector": (namespaced(mode="Strict", selector={}), "leave selector out to mean the whole namespace"),
+    "an empty matchLabels": (
+        namespaced(mode="Strict", selector={"matchLabels": {}}),
+        "leave selector out to mean the whole namespace",
+    ),
+    "an unknown operator": (
+        namespaced(mode="Strict", selector={"matchExpressions": [{"key": "a", "operator": "Like", "values": ["b"]}]}),
+        'supported values: "In"',
+    ),
+    "In without values": (
+        namespaced(mode="Strict", selector={"matchExpressions": [{"key": "a", "operator": "In"}]}),
+        "operators In and NotIn need values",
+    ),
+    "Exists with values": (
+        namespaced(mode="Strict", selector={"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}),
+        "take no values",
+    ),
+    "port 0": (namespaced(ports=[port(0)]), "a number from 1 to 65535"),
+    "port 70000": (namespaced(ports=[port(70000)]), "a number from 1 to 65535"),
+    "a port of the sidecar": (namespaced(ports=[port(14008)]), "name a port of your application"),
+    "a port twice": (namespaced(ports=[port(80), port(80, "Disabled")]), "Duplicate value"),
+    "a port without a mode": (namespaced(ports=[{"port": 80}]), "spec.ports[0].mode: Required value"),
+    "an empty certificate": (namespaced(certificate={}), "set ttl, or leave certificate out"),
+    "a ttl in days": (namespaced(certificate={"ttl": "1d"}), "such as 24h or 1h30m"),
+    "an empty ttl": (namespaced(certificate={"ttl": ""}), "such as 24h or 1h30m"),
+    "a ttl below five minutes": (namespaced(certificate={"ttl": "4m59s"}), "must be from 5m"),
+    "a ttl above thirty days": (namespaced(certificate={"ttl": "721h"}), "to 720h"),
+    "a ttl of ages": (namespaced(certificate={"ttl": "999999999h"}), "at most 720h"),
+    "a cluster policy that says nothing": (cluster_policy("bad"), "set mode, ports or certificate.ttl"),
+    "a cluster policy with an empty selector": (
+        cluster_policy("bad", mode="Strict", namespaceSelector={}),
+        "leave namespaceSelector out to mean every namespace",
+    ),
+    "a cluster policy with a pod selector": (
+        cluster_policy("bad", mode="Strict", selector={"matchLabels": {"a": "b"}}),
+        'unknown field "spec.selector"',
+    ),
+    "a trust domain without an issuer": (trust_domain("bad.example", {}), "spec.issuer: Required value"),
+    "an issuer of no kind": (trust_domain("bad.example", {"issuer": {}}), "issuer needs selfSigned"),
+    "a root that lives an hour": (
+        trust_domain("bad.example", {"issuer": {"selfSigned": {"ttl": "1h"}}}),
+        "from 24h to 87600h",
+    ),
+    "a root life that is no duration": (
+        trust_domain("bad.example", {"issuer": {"selfSigned": {"ttl": "soon"}}}),
+        "such as 2160h",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_object_is_refused_with_what_to_do(
+    cluster: Cluster, handfast: Release, module_namespace_name: str, name: str
+) -> None:
+    manifest, sentence = BAD[name]
+    if "namespace" in manifest["metadata"]:
+        manifest = {**manifest, "metadata": {**manifest["metadata"], "namespace": module_namespace_name}}
+    with pytest.raises(ClusterError) as refused:
+        cluster.apply([manifest])
+    assert sentence in str(refused.value)
+
+
+def test_a_good_object_passes(cluster: Cluster, handfast: Release, module_namespace_name: str) -> None:
+    cluster.apply(
+        [
+            policy(
+                module_namespace_name,
+                "good",
+                selector={
+                    "matchLabels": {"app": "orders"},
+                    "matchExpressions": [{"key": "tier", "operator": "Exists"}],
+                },
+                mode="Strict",
+                ports=[port(9090, "Permissive")],
+                certificate={"ttl": "1h30m"},
+            )
+        ]
+    )
+    columns = cluster("get", "mtls", "-n", module_namespace_name).splitlines()[0].split()
+    assert columns == ["NAME", "MODE", "PODS", "UNMESHED", "READY", "REASON", "AGE"]
+
+
+@pytest.fixture(scope="module")
+def module_namespace_name(module_namespace: NamespaceFactory) -> str:
+    return module_namespace("objects")

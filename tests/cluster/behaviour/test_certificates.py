@@ -1,0 +1,174 @@
+"""The Secret of each pod, and certificates that rotate under traffic without anybody noticing."""
+
+import time
+from base64 import b64decode, b64encode
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from cluster.cluster import Cluster
+from cluster.conftest import NamespaceFactory
+from cluster.kube.errors import ClusterError
+from cluster.kube.workloads import Workloads
+from cluster.mesh import identity_of, leaf_of, loaded_until, metric, policy, secret_name, secret_of, until
+from cluster.release import Release
+
+pytestmark = pytest.mark.usefixtures("handfast")
+
+
+def test_the_secret_of_a_pod_holds_one_identity_and_goes_with_the_pod(
+    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory
+) -> None:
+    here = namespace(inject=True)
+    cluster.apply_ready(workloads.pod("orders", here, "http"))
+    pod, secret = cluster.get("pod", "orders", here), secret_of(cluster, "orders", here)
+    certificate = x509.load_pem_x509_certificate(b64decode(secret["data"]["tls.crt"]))
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [identity_of(here)]
+    usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert set(usages) == {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
+    key = load_pem_private_key(b64decode(secret["data"]["tls.key"]), None)
+    assert key.public_key() == certificate.public_key()
+    assert leaf_of(secret).pod_uid == pod["metadata"]["uid"]
+    [owner] = secret["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"]) == ("Pod", pod["metadata"]["uid"])
+    assert secret["metadata"]["labels"]["handfast.dev/identity"] == "true"
+    cluster.delete("pod", "orders", here)
+    cluster.wait("secret", secret["metadata"]["name"], "delete", here)
+
+
+def test_only_the_sidecar_can_read_the_key_and_no_sidecar_has_an_api_token(
+    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory
+) -> None:
+    here = namespace(inject=True)
+    cluster.apply_ready(workloads.pod("orders", here, "http"))
+    spec = cluster.get("pod", "orders", here)["spec"]
+    for container in spec["containers"]:
+        assert not any(mount["name"] == "handfast-identity" for mount in container.get("volumeMounts", ()))
+    tokens = {each["name"] for each in spec["volumes"] if "projected" in each}
+    for container in spec["initContainers"]:
+        assert not any(mount["name"] in tokens for mount in container["volumeMounts"])
+
+
+def test_a_deleted_and_a_damaged_secret_are_repaired(
+    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory
+) -> None:
+    here = namespace(inject=True)
+    cluster.apply_ready(workloads.pod("orders", here, "http"))
+    name = secret_name(cluster.get("pod", "orders", here))
+    serial = leaf_of(cluster.get("secret", name, here)).serial
+    cluster.delete("secret", name, here)
+    until("a new Secret", lambda: _serial(cluster, name, here) not in {"", serial})
+    serial = _serial(cluster, name, here)
+    rubbish = b64encode(b"rubbish").decode()
+    cluster("patch", "secret", name, "-n", here, "--type=merge", "-p", f'{{"data":{{"tls.key":"{rubbish}"}}}}')
+    until("the key repaired", lambda: _serial(cluster, name, here) not in {"", serial})
+
+
+def test_a_secret_of_somebody_else_is_never_overwritten(
+    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory
+) -> None:
+    here = namespace(inject=True)
+    cluster.apply_ready(workloads.pod("orders", here, "http"))
+    name = secret_name(cluster.get("pod", "orders", here))
+    foreign = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": here},
+        "stringData": {"mine": "alone"},
+    }
+    cluster.delete("pod", "orders", here)
+    cluster.wait("secret", name, "delete", here)
+    cluster.apply([foreign])
+    taken = workloads.pod("orders", here, "http")
+    taken["spec"]["volumes"] = [{"name": "handfast-identity", "secret": {"secretName": name}}]
+    cluster.apply([taken])
+    chosen = secret_name(cluster.get("pod", "orders", here))
+    if chosen == name:
+        until("an Event that names the Secret", lambda: name in cluster("get", "events", "-n", here, "-o", "yaml"))
+    assert b64decode(cluster.get("secret", name, here)["data"]["mine"]) == b"alone"
+
+
+@pytest.mark.timeout(900)
+def test_certificates_rotate_twice_under_load_and_under_one_long_connection(
+    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory
+) -> None:
+    here = namespace(inject=True)
+    cluster.apply([policy(here, "short", mode="Strict", certificate={"ttl": "5m"})])
+    cluster.apply_ready(
+        *workloads.server("orders", here, "http"),
+        *workloads.server("mail", here, "greeter"),
+        workloads.pod("client", here),
+    )
+    for host, port in (("orders", 8080), ("mail", 2525)):
+        cluster.wait_reachable("client", here, host, port)
+    load_words = ["load", "http://orders:8080/", "--connections=4", "--seconds=330", "--pause=0.02"]
+    hold_words = ["hold", "mail", "2525", "--seconds=330", "--pause=1"]
+    with (
+        cluster.client_in_background("client", here, *load_words) as load,
+        cluster.client_in_background("client", here, *hold_words) as hold,
+    ):
+        names = ("orders", "mail", "client")
+        first = {name: loaded_until(cluster, name, here) for name in names}
+        second = {name: until("a rotation", _later_than(cluster, name, here, first[name]), 200) for name in names}
+        for name in names:
+            until("another rotation", _later_than(cluster, name, here, second[name]), 200)
+        loaded, held = load.report(timeout_s=480), hold.report(timeout_s=480)
+    assert loaded["failed"] == 0
+    assert loaded["connections_opened"] == 4, "no connection was closed"
+    assert (held["failed"], held["closed"]) == (0, None)
+    for name in ("orders", "mail", "client"):
+        for status in cluster.get("pod", name, here)["status"]["initContainerStatuses"]:
+            assert status["restartCount"] == 0
+    assert metric(cluster, "client", here, "handfast_tunnels_closed_total", reason="certificate_expired") == 0
+
+
+@pytest.mark.timeout(400)
+def test_the_operator_killed_and_started_again_mints_nothing_twice(
+    cluster: Cluster, handfast: Release, workloads: Workloads, namespace: NamespaceFactory
+) -> None:
+    here = namespace(inject=True)
+    cluster.apply([policy(here, "strict", mode="Strict")])
+    cluster.apply_ready(*workloads.server("orders", here, "http"), workloads.pod("client", here))
+    cluster.wait_reachable("client", here, "orders", 8080)
+    serials = {name: leaf_of(secret_of(cluster, name, here)).serial for name in ("orders", "client")}
+    with cluster.client_in_background(
+        "client", here, "load", "http://orders:8080/", "--connections=4", "--seconds=60", "--pause=0.01"
+    ) as load:
+        for deployment in ("handfast-controller", "handfast-directory", "handfast-webhook"):
+            for pod in handfast.pods(deployment):
+                cluster("delete", "pod", pod, "-n", handfast.namespace, "--grace-period=0", "--force")
+        for deployment in ("handfast-controller", "handfast-directory", "handfast-webhook"):
+            handfast.wait_available(deployment)
+        cluster.apply_ready(workloads.pod("late", here, "http"))
+        assert load.report()["failed"] == 0
+    assert {name: leaf_of(secret_of(cluster, name, here)).serial for name in ("orders", "client")} == serials
+
+
+def _serial(cluster: Cluster, name: str, namespace: str) -> str:
+    """The serial of the leaf in a Secret; empty while there is none to read."""
+    try:
+        return leaf_of(cluster.get("secret", name, namespace)).serial
+    except (ClusterError, ValueError, KeyError):
+        return ""
+
+
+def _later_than(cluster: Cluster, pod: str, namespace: str, moment: float):  # type: ignore[no-untyped-def]
+    def look() -> float:
+        now = loaded_until(cluster, pod, namespace)
+        return now if now > moment else 0
+
+    return look
+
+
+def test_the_secret_is_there_soon_after_the_pod(
+    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory
+) -> None:
+    here = namespace(inject=True)
+    began = time.monotonic()
+    cluster.apply([workloads.pod("orders", here, "http")])
+    name = secret_name(cluster.get("pod", "orders", here))
+    cluster.wait("secret", name, "create", here)
+    assert time.monotonic() - began < 10

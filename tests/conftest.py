@@ -1,0 +1,13 @@
+"""Where the cluster tests run: on the lab, which takes seconds, or on a real Kubernetes."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--platform`: what the fixture `cluster` is."""
+    parser.addoption(
+        "--platform",
+        choices=("lab", "kubernetes"),
+        default="lab",
+        help="where tests/cluster runs: the lab (default), or a real Kubernetes (HANDFAST_KUBECONFIG, else built here)",
+    )
