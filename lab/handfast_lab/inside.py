@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from handfast_lab.images import module_file
+from handfast_lab.images import module_file, repository
 from handfast_lab.lab import Lab
 from handfast_lab.network.isolation import LIFELINE
 
@@ -27,7 +27,7 @@ def main() -> int:
 
 async def _stay(chosen: argparse.Namespace) -> int:
     further = dict(each.split("=", 1) for each in chosen.image)
-    images = {name: module_file(Path(program)) for name, program in further.items()}
+    images = {repository(name): module_file(Path(program)) for name, program in further.items()}
     async with Lab.running(chosen.listen, kubeconfig=chosen.kubeconfig, images=images):
         sys.stdout.write(f"The lab is ready. In another terminal: export KUBECONFIG={chosen.kubeconfig}\n")
         sys.stdout.flush()

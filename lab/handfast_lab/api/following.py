@@ -5,6 +5,7 @@ The one rule: level, not edge. A change only wakes its reader, who then looks at
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from handfast_lab.api.port import Api
@@ -28,14 +29,18 @@ class Following:
         """Those of one namespace."""
         return [each for each in self.all(resource) if each["metadata"]["namespace"] == namespace]
 
-    async def run(self, look: Callable[[], Awaitable[None]]) -> None:
-        """Call `look` at the start and after every change, never twice at once, until cancelled."""
+    async def run(self, look: Callable[[], Awaitable[float | None]]) -> None:
+        """Call `look` at the start and after every change, never twice at once, until cancelled.
+
+        It may say after how many seconds it wants to look again, although nothing has changed.
+        """
         async with asyncio.TaskGroup() as group:
             for resource in self._objects:
                 group.create_task(self._follow(resource))
             while True:
-                await look()
-                await self._changed.wait()
+                again_s = await look()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), again_s)
                 self._changed.clear()
 
     async def _follow(self, resource: str) -> None:

@@ -12,10 +12,14 @@ from typing import Any, Final
 from handfast_lab.api.following import Following
 from handfast_lab.api.port import Api
 from handfast_lab.api.problems import ApiProblem
+from handfast_lab.api.recording import Events
 
 Json = dict[str, Any]
 DEPLOYMENTS: Final = "deployments.apps"
 JOBS: Final = "jobs.batch"
+COMPONENT: Final = "handfast-lab-controllers"
+RETRY_S: Final = 1.0
+"""Seconds until what was refused is tried again."""
 _HASH: Final = "pod-template-hash"
 
 
@@ -25,12 +29,14 @@ class Workloads:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._following = Following(api, DEPLOYMENTS, JOBS, "pods")
+        self._events: dict[str, Events] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
         await self._following.run(self._look)
 
-    async def _look(self) -> None:
+    async def _look(self) -> float | None:
+        failed = False
         for kind, act in ((DEPLOYMENTS, self._deploy), (JOBS, self._work)):
             for each in self._following.all(kind):
                 if "deletionTimestamp" in each["metadata"]:
@@ -38,7 +44,9 @@ class Workloads:
                 try:
                     await act(each, self._pods_of(each))
                 except ApiProblem as problem:
-                    await self._tell(each, kind, problem)
+                    failed = True
+                    await self._tell(each, problem)
+        return RETRY_S if failed else None
 
     def _pods_of(self, owner: Json) -> list[Json]:
         """Asked of the API server, not of what we follow: a pod made a moment ago must count."""
@@ -96,16 +104,12 @@ class Workloads:
             meta = owner["metadata"]
             await self._api.patch(kind, meta["namespace"], meta["name"], {"status": kept}, subresource="status")
 
-    async def _tell(self, owner: Json, kind: str, problem: ApiProblem) -> None:
+    async def _tell(self, owner: Json, problem: ApiProblem) -> None:
         """Why there are no pods: what a person finds with `kubectl describe`."""
         if problem.code in (404, 409):
             return  # it is on its way out, or somebody was faster; the next look sees
-        condition = _condition("ReplicaFailure", True, "FailedCreate", problem.message)
-        try:
-            await self._say(owner, kind, {"conditions": [condition]})
-        except ApiProblem as again:
-            if again.code != 404:
-                raise
+        events = self._events.setdefault(owner["metadata"]["uid"], Events(self._api, COMPONENT, owner))
+        await events.record("Warning", "FailedCreate", f"Error creating: {problem.message}")
 
 
 def template_hash(template: Json) -> str:

@@ -14,8 +14,10 @@ def version(session: Session) -> None:
 def api_resources(session: Session) -> None:
     """Raises Stop, Refusal."""
     rows = [["NAME", "SHORTNAMES", "APIVERSION", "NAMESPACED", "KIND"]]
-    for each in session.kinds.all():
-        rows.append([each.plural, ",".join(each.short), each.api_version, str(each.namespaced).lower(), each.name])
+    rows += [
+        [each.plural, ",".join(each.short), each.api_version, str(each.namespaced).lower(), each.name]
+        for each in session.kinds.all()
+    ]
     for line in lines(rows, []):
         session.say(line)
 

@@ -34,9 +34,9 @@ def apply(session: Session) -> None:
     """Raises Stop, Refusal, Several."""
     problems: list[Stop | Refusal] = []
     for each in manifests(session, problems):
-        if not each.target.name:
-            raise Stop("error: resource name may not be empty")
         try:
+            if not each.target.name:
+                raise Stop("error: resource name may not be empty")
             done = _by_server(session, each) if session.line.flag("server-side") else _by_client(session, each)
             session.done(each.kind, each.target.name, done)
         except (Refusal, Stop) as problem:
@@ -71,8 +71,8 @@ def _by_client(session: Session, manifest: Manifest) -> str:
         last = (live["metadata"].get("annotations") or {}).get(LAST_APPLIED)
         if last is None:
             session.stderr.write(
-                f"Warning: resource {manifest.kind.plural}/{manifest.target.name} is missing the {LAST_APPLIED} annotation"
-                " which is required by kubectl apply. kubectl apply should only be used on resources created"
+                f"Warning: resource {manifest.kind.plural}/{manifest.target.name} is missing the {LAST_APPLIED}"
+                " annotation which is required by kubectl apply. kubectl apply should only be used on resources created"
                 " declaratively by either kubectl create --save-config or kubectl apply. The missing annotation will be"
                 " patched automatically.\n"
             )

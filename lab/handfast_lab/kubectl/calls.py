@@ -38,6 +38,12 @@ class Server:
         self._warned: set[str] = set()
         self._kept: http.client.HTTPConnection | None = None
         self.host = urlsplit(access.url).netloc
+        self._base = urlsplit(access.url).path
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._kept is not None:
+            self._kept.close()
 
     def ask(self, method: str, path: str, body: Any = None, *, query: Query | None = None,
             accept: str = JSON, content: str = JSON) -> Any:  # fmt: skip
@@ -51,11 +57,16 @@ class Server:
         return self._exchange("GET", path, None, {"Accept": "application/json, */*"}).decode(errors="replace")
 
     def lines(self, path: str, query: Query, *, accept: str = JSON, deadline: float | None = None) -> Generator[bytes]:
-        """A GET whose answer goes on. Raises Refusal, Stop; TimeoutError at `deadline`, of `time.monotonic()`."""
+        """A GET whose answer goes on, until the server ends it or goes away.
+
+        Raises Refusal, Stop; TimeoutError at `deadline`, of `time.monotonic()`.
+        """
         connection = self._connect()
         try:
             with self._reaching():
-                connection.request("GET", target(path, query), headers=self._headers() | {"Accept": accept})
+                connection.request(
+                    "GET", self._base + target(path, query), headers=self._headers() | {"Accept": accept}
+                )
             taken = connection.sock
             taken.settimeout(_left(deadline))
             response = connection.getresponse()
@@ -64,6 +75,8 @@ class Server:
             while line := response.readline():
                 yield line
                 taken.settimeout(_left(deadline))
+        except (ConnectionError, http.client.HTTPException):
+            return
         finally:
             connection.close()
 
@@ -75,7 +88,7 @@ class Server:
         connection = self._connect()
         try:
             with self._reaching():
-                connection.request("GET", target(path, query), headers=self._headers() | dict(headers))
+                connection.request("GET", self._base + target(path, query), headers=self._headers() | dict(headers))
                 taken = connection.sock
                 response = connection.getresponse()
             if response.status != http.client.SWITCHING_PROTOCOLS:
@@ -90,7 +103,7 @@ class Server:
             connection = self._kept = self._kept or self._connect()
             with self._reaching():
                 try:
-                    connection.request(method, path, data, self._headers() | dict(headers))
+                    connection.request(method, self._base + path, data, self._headers() | dict(headers))
                     response = connection.getresponse()
                     content = response.read()
                 except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):

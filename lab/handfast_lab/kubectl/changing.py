@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import yaml
 
-from handfast_lab.kubectl.calls import JSON, MERGE_PATCH
+from handfast_lab.kubectl.calls import MERGE_PATCH
 from handfast_lab.kubectl.refusals import Refusal, Stop, raise_if_any
 from handfast_lab.kubectl.session import Session
 from handfast_lab.kubectl.targets import Target, get, objects
@@ -83,17 +83,17 @@ def _marked(session: Session, target: Target, field: str, changes: dict[str, str
     had = get(session, target)["metadata"].get(field) or {}
     taken = [name for name, value in changes.items() if value is not None and had.get(name, value) != value]
     if taken and not session.line.flag("overwrite"):
-        name = taken[0]
-        raise Stop(f"error: '{name}' already has a value ({had[name]}), and --overwrite is false")
+        said = ", ".join(f"'{name}' already has a value ({had[name]})" for name in taken)
+        if field == "annotations":
+            raise Stop(f"error: --overwrite is false but found the following declared annotation(s): {said}")
+        raise Stop(f"error: {said}, and --overwrite is false")
     if field == "labels":
         for name in (name for name, value in changes.items() if value is None and name not in had):
             session.say(f'label "{name}" not found.')
     effective = {name: value for name, value in changes.items() if had.get(name) != value}
     if effective:
         query = session.dry() | {"fieldManager": f"kubectl-{session.line.verb}"}
-        session.server.ask(
-            "PATCH", target.path(), {"metadata": {field: effective}}, query=query, content=MERGE_PATCH, accept=JSON
-        )
+        session.server.ask("PATCH", target.path(), {"metadata": {field: effective}}, query=query, content=MERGE_PATCH)
     added, removed = (any((value is None) == gone for value in effective.values()) for gone in (False, True))
     return {(True, True): "modified", (True, False): "labeled", (False, True): "unlabeled"}.get(
         (added, removed), "not labeled"

@@ -78,4 +78,4 @@ def _token(session: Session, name: str) -> None:
         answer = session.server.ask("POST", account.path("token"), request)
     except Refusal as problem:
         raise Stop(f"error: failed to create token: {problem.status.get('message', '')}") from problem
-    session.say(answer["status"]["token"])
+    session.stdout.write(answer["status"]["token"])  # without a line's end, as kubectl prints it

@@ -29,8 +29,7 @@ def described(found: Json, events: list[Json], now: datetime) -> list[str]:
     for name, value in (meta | {name: value for name, value in found.items() if name != "metadata"}).items():
         title = f"{name[0].upper()}{name[1:]}:"
         if isinstance(value, dict | list):
-            inner = as_yaml({"": value}).split("\n", 1)[1] if value else ""
-            said += [title, *(line if isinstance(value, dict) else f"  {line}" for line in inner.splitlines())]
+            said += [title, *(f"  {line}" for line in as_yaml(value).splitlines())]
         else:
             said.append(f"{title:<18} {value}")
     if not events:

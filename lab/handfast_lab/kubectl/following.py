@@ -1,6 +1,5 @@
 """What happens to one object, until a deadline: the ground of `wait`, `rollout status` and `delete`."""
 
-import http.client
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -22,11 +21,8 @@ def follow(session: Session, target: Target, deadline: float) -> Iterator[Json |
         found = session.server.ask("GET", collection, query=name)
         yield next(iter(found["items"]), None)
         since = {"watch": "true", "resourceVersion": found["metadata"]["resourceVersion"]}
-        try:
-            for event in map(json.loads, session.server.lines(collection, name | since, deadline=deadline)):
-                if event["type"] == "ERROR":
-                    break
-                if event["type"] != "BOOKMARK":
-                    yield None if event["type"] == "DELETED" else event["object"]
-        except (ConnectionError, http.client.HTTPException):
-            continue
+        for event in map(json.loads, session.server.lines(collection, name | since, deadline=deadline)):
+            if event["type"] == "ERROR":
+                break
+            if event["type"] != "BOOKMARK":
+                yield None if event["type"] == "DELETED" else event["object"]

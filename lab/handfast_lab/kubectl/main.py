@@ -1,6 +1,7 @@
 """The command as a function: parse, open a session, run the verb, turn refusals into words and an exit code."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from importlib import import_module
 from typing import Final, TextIO
 
@@ -37,7 +38,9 @@ def main(
         line = parse(arguments)
         module, function = _VERBS[line.verb].split(":")
         run: Callable[[Session], int | None] = getattr(import_module(f"handfast_lab.kubectl.{module}"), function)
-        return run(open_session(line, environment, stdin, stdout, stderr)) or 0
+        session = open_session(line, environment, stdin, stdout, stderr)
+        with closing(session.server):
+            return run(session) or 0
     except (Stop, Refusal, Several) as problem:
         if said := words(problem):
             stderr.write(f"{said}\n")

@@ -1,7 +1,7 @@
 """How objects are shown: the server's tables, laid out as kubectl does, and JSON or YAML with sorted keys. Pure."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import yaml
@@ -46,9 +46,9 @@ def shown(found: Json, form: str) -> str:
     return as_yaml(found).rstrip("\n")
 
 
-def as_yaml(found: Mapping[str, Any]) -> str:
+def as_yaml(found: Any) -> str:
     """As kubectl writes it: texts of several lines as blocks, texts that look like something else in double quotes."""
-    return yaml.dump(dict(found), Dumper=_Dumper, default_flow_style=False, allow_unicode=True)
+    return yaml.dump(found, Dumper=_Dumper, default_flow_style=False, allow_unicode=True)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -58,7 +58,9 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     plain = dumper.resolve(yaml.ScalarNode, value, (True, False)) == _TEXT  # type: ignore[no-untyped-call] # in its stubs
-    return yaml.ScalarNode(_TEXT, value, style="|" if "\n" in value else None if plain else '"')
+    if not plain or any(each in value for each in "\x85\u2028\u2029"):
+        return yaml.ScalarNode(_TEXT, value, style='"')
+    return yaml.ScalarNode(_TEXT, value, style="|" if "\n" in value else None)
 
 
 _Dumper.add_representer(str, _text)

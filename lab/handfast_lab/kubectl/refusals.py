@@ -71,7 +71,7 @@ def words(problem: Stop | Refusal | Several) -> str:
     """What is printed on standard error."""
     match problem:
         case Several():
-            return "\n".join(_line(each) for each in problem.problems)
+            return "\n".join(_line(each).removeprefix("error: ") for each in problem.problems)
         case Refusal() if problem.reason == "Invalid":
             return _invalid(problem.status)
         case _:

@@ -1,7 +1,10 @@
-"""`rollout status` and `rollout restart`. What a status means is a pure function of the object."""
+"""`rollout status` and `rollout restart` of Deployments; the lab has nothing else that rolls out.
+
+What a status means is a pure function of the object.
+"""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -24,8 +27,8 @@ def rollout(session: Session) -> None:
     if not chosen:
         session.stderr.write(f"No resources found in {session.namespace} namespace.\n")
     for each in chosen:
-        if each.kind.name not in _PROGRESS:
-            raise Stop(f"error: no status viewer has been implemented for {each.kind.name}")
+        if each.kind.name != "Deployment":
+            raise Stop(f"error: rollouts of {each.kind.plural} are not known to the little kubectl of the lab")
         if verb == "restart":
             _restart(session, each)
         else:
@@ -47,7 +50,7 @@ def _finish(session: Session, target: Target) -> None:
         for found in follow(session, target, deadline):
             if found is None:
                 raise Stop("error: object has been deleted")
-            told, done = _PROGRESS[target.kind.name](found)
+            told, done = progress(found)
             session.say(told)
             if done:
                 return
@@ -55,7 +58,7 @@ def _finish(session: Session, target: Target) -> None:
         raise Stop("error: timed out waiting for the condition") from None
 
 
-def deployment(found: Json) -> tuple[str, bool]:
+def progress(found: Json) -> tuple[str, bool]:
     """What is told, and whether it is rolled out. Raises Stop when its deadline is over."""
     name, status, waiting = found["metadata"]["name"], _counts(found), "Waiting for deployment"
     if found["metadata"].get("generation", 0) > status("observedGeneration"):
@@ -72,43 +75,6 @@ def deployment(found: Json) -> tuple[str, bool]:
     if status("availableReplicas") < new:
         return f"{waiting} {status('availableReplicas')} of {new} updated replicas are available...", False
     return f'deployment "{name}" successfully rolled out', True
-
-
-def daemon_set(found: Json) -> tuple[str, bool]:
-    """The same for a DaemonSet."""
-    name, status, waiting = found["metadata"]["name"], _counts(found), "Waiting for daemon set"
-    if found["metadata"].get("generation", 0) > status("observedGeneration"):
-        return f"{waiting} spec update to be observed...", False
-    wanted, new, ready = (
-        status(each) for each in ("desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable")
-    )
-    if new < wanted:
-        return f'{waiting} "{name}" rollout to finish: {new} out of {wanted} new pods have been updated...', False
-    if ready < wanted:
-        return f'{waiting} "{name}" rollout to finish: {ready} of {wanted} updated pods are available...', False
-    return f'daemon set "{name}" successfully rolled out', True
-
-
-def stateful_set(found: Json) -> tuple[str, bool]:
-    """The same for a StatefulSet, without partitions."""
-    status = _counts(found)
-    if found["metadata"].get("generation", 0) > status("observedGeneration") or not status("observedGeneration"):
-        return "Waiting for statefulset spec update to be observed...", False
-    wanted, ready = found["spec"].get("replicas", 1), status("readyReplicas")
-    if ready < wanted:
-        return f"Waiting for {wanted - ready} pods to be ready...", False
-    at = found["status"].get("updateRevision")
-    if at != found["status"].get("currentRevision"):
-        new = status("updatedReplicas")
-        return f"waiting for statefulset rolling update to complete {new} pods at revision {at}...", False
-    return f"statefulset rolling update complete {status('currentReplicas')} pods at revision {at}...", True
-
-
-_PROGRESS: Final[Mapping[str, Callable[[Json], tuple[str, bool]]]] = {
-    "Deployment": deployment,
-    "DaemonSet": daemon_set,
-    "StatefulSet": stateful_set,
-}
 
 
 def _counts(found: Json) -> Callable[[str], int]:

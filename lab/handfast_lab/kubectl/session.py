@@ -1,10 +1,11 @@
 """What a verb works with: its command line, the server, the kinds, and where its words go."""
 
 import codecs
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import yaml
 
@@ -15,6 +16,8 @@ from handfast_lab.kubectl.refusals import Stop
 from handfast_operator.cluster.access import NoAccess, read_kubeconfig
 
 Json = dict[str, Any]
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smh]|)")
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +87,10 @@ def open_session(line: Line, environment: Mapping[str, str], stdin: TextIO, stdo
 
 def seconds(text: str) -> float:
     """A duration as Go writes it (`90s`, `1h30m`, `500ms`); bare numbers are seconds. Raises Stop."""
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-    total, number = 0.0, ""
-    rest = text.removeprefix("-")
-    try:
-        while rest:
-            if rest[0].isdigit() or rest[0] == ".":
-                number, rest = number + rest[0], rest[1:]
-                continue
-            unit = "ms" if rest.startswith("ms") else rest[0]
-            total, number, rest = total + float(number) * units[unit], "", rest[len(unit) :]
-        total += float(number or 0)
-    except (KeyError, ValueError):
-        raise Stop(f'error: "{text}" is no duration: such as 30s or 1m30s') from None
+    parts = _DURATION.findall(text)
+    if not parts or "".join(f"{number}{unit}" for number, unit in parts) != text.removeprefix("-"):
+        raise Stop(f'error: "{text}" is no duration: such as 30s or 1m30s')
+    total = sum(float(number) * _UNITS[unit] for number, unit in parts)
     return -total if text.startswith("-") else total
 
 

@@ -38,8 +38,8 @@ def wait(session: Session) -> None:
         try:
             if "create" in wanted:
                 _until_there(session, target, deadline)
-            if "delete" in wanted:
-                _until_gone(session, target, deadline)
+            if "delete" in wanted and not _until_gone(session, target, deadline):
+                continue
             for each in conditions:
                 _until(session, target, each, deadline)
             session.say(f"{target} condition met")
@@ -96,14 +96,16 @@ def _until_there(session: Session, target: Target, deadline: float) -> None:
         raise Stop("error: timed out waiting for the condition") from None
 
 
-def _until_gone(session: Session, target: Target, deadline: float) -> None:
+def _until_gone(session: Session, target: Target, deadline: float) -> bool:
+    """Whether it was there: of what was not, kubectl says nothing."""
     try:
         uid = get(session, target)["metadata"]["uid"]
     except Refusal as problem:
         if absent(problem):
-            return
+            return False
         raise
     until_gone(session, target, uid, deadline)
+    return True
 
 
 def _late(target: Target) -> Stop:

@@ -42,19 +42,17 @@ class WebSocket:
             if length >= 126:
                 [length] = struct.unpack(">H", self._read(2)) if length == 126 else struct.unpack(">Q", self._read(8))
             payload = self._read(length)
-            match first & 0x0F:
-                case 8:
-                    self.send(payload, _CLOSE)
-                    return
-                case 9:
-                    self.send(payload, _PONG)
-                case 10:
-                    pass
-                case _:
-                    message += payload
-                    if first & _LAST:
-                        yield message
-                        message = b""
+            kind = first & 0x0F
+            if kind == _CLOSE:
+                self.send(payload, _CLOSE)
+                return
+            if kind == _PING:
+                self.send(payload, _PONG)
+            elif kind != _PONG:
+                message += payload
+                if first & _LAST:
+                    yield message
+                    message = b""
 
     def send(self, payload: bytes, kind: int = BINARY) -> None:
         """One message. Raises OSError."""

@@ -7,10 +7,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from handfast_lab.api.problems import ApiProblem
+from handfast_lab.api.recording import Events
 from handfast_lab.node import volumes
 from handfast_lab.node.container import Runner, grace_s
 from handfast_lab.node.environment import Data
-from handfast_lab.node.events import Events
 from handfast_lab.node.lifecycle import Kind, Step, decide
 from handfast_lab.node.recipe import Sandbox, World
 from handfast_lab.node.seams import Json
@@ -29,7 +29,7 @@ class PodRun:
         """As it was last written."""
         self._data = data
         self._place = world.state / "pods" / meta["uid"]
-        self._events = Events(world.api, world.node.name, pod)
+        self._events = Events(world.api, "kubelet", pod, world.node.name)
         self._changed = asyncio.Event()
         self._runners: dict[str, Runner] = {}
         self._addresses: tuple[str, ...] = ()

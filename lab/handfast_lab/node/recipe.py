@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from handfast_lab.api.port import Api
+from handfast_lab.api.recording import Events
 from handfast_lab.node import layout
 from handfast_lab.node.credentials import credentials
 from handfast_lab.node.environment import Data, command_line, environment, expand, hostname
-from handfast_lab.node.events import Events
 from handfast_lab.node.processes import MachineTree, reach
 from handfast_lab.node.seams import Images, Json, NodeFacts, PodNetwork, Tokens
 

@@ -89,13 +89,16 @@ def started() -> Iterator[Lab]:
         )
         assert process.stdout is not None
         try:
-            for line in process.stdout:
-                if line.startswith("first process "):
-                    yield Lab(kubeconfig, APPS, LabNode(int(line.split()[-1])))
-                    break
-            else:
+            if "ready" not in process.stdout.readline():
                 raise PartDied("the lab did not start; what it said is above")
+            yield Lab(kubeconfig, APPS, LabNode(_child(_child(process.pid))))
         finally:
             process.terminate()
             process.wait(START_S)
             process.stdout.close()
+
+
+def _child(pid: int) -> int:
+    """The one child of a process: the lab is that of unshare, which is that of the program a user starts."""
+    [child] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)

@@ -222,13 +222,17 @@ async def test_nothing_runs_when_the_agent_has_ended(tmp_path: Path) -> None:
 async def test_a_pod_whose_network_fails_is_no_other_pods_failure(
     node: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    refused: list[str] = []
+
     async def attach(pod_uid: str) -> Link:
-        if hostname == "bad":
+        if pod_uid == (refused or [pod_uid])[0]:
+            refused.append(pod_uid)
             raise OSError("no network")
         return Link()
 
     monkeypatch.setattr(node.network, "attach", attach)
     await node.create("bad", shell("true"))
+    await node.event("FailedCreatePodSandBox")
     assert await node.result("good", shell("echo good")) == "good\n"
     assert "a pod fails, and is tried again" in caplog.messages
     event = await node.event("FailedCreatePodSandBox")

@@ -1,35 +1,33 @@
-"""Events about pods, as kubelet writes them: what happens again is counted."""
+"""Events, as the parts of a cluster write them about its objects: what happens again is counted."""
 
 import logging
 import secrets
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Any, Literal
 
 from handfast_lab.api.port import Api
 from handfast_lab.api.problems import ApiProblem
-from handfast_lab.node.seams import Json
-from handfast_lab.node.status import timestamp
 
 log = logging.getLogger(__name__)
-_COMPONENT: Final = "kubelet"
+Json = dict[str, Any]
 
 
 class Events:
-    """Those about one pod."""
+    """Those of one part about one object."""
 
-    def __init__(self, api: Api, node: str, pod: Json) -> None:
+    def __init__(self, api: Api, component: str, about: Json, host: str = "") -> None:
         self._api = api
-        self._node = node
+        self._component = component
+        self._host = host
         self._about = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            **{key: pod["metadata"][key] for key in ("name", "namespace", "uid")},
+            **{key: about[key] for key in ("apiVersion", "kind")},
+            **{key: about["metadata"][key] for key in ("name", "namespace", "uid")},
         }
         self._written: dict[tuple[str, str, str], tuple[str, int]] = {}
 
     async def record(self, kind: Literal["Normal", "Warning"], reason: str, message: str, container: str = "") -> None:
-        """Never fails: a namespace that goes takes no Events, and a pod lives on without them."""
-        now, namespace = timestamp(datetime.now(UTC)), self._about["namespace"]
+        """Never fails: a namespace that goes takes no Events, and what they are about lives on without them."""
+        now, namespace = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), self._about["namespace"]
         key = (reason, message, container)
         name, count = self._written.get(key, (f"{self._about['name']}.{secrets.token_hex(8)}", 0))
         self._written[key] = (name, count + 1)
@@ -50,9 +48,9 @@ class Events:
                     "count": 1,
                     "firstTimestamp": now,
                     "lastTimestamp": now,
-                    "source": {"component": _COMPONENT, "host": self._node},
-                    "reportingComponent": _COMPONENT,
-                    "reportingInstance": self._node,
+                    "source": {"component": self._component, "host": self._host},
+                    "reportingComponent": self._component,
+                    "reportingInstance": self._host,
                 }
             )
         except ApiProblem as problem:
