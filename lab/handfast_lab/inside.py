@@ -4,10 +4,14 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
+from handfast_lab.api.problems import ApiProblem
 from handfast_lab.images import module_file, repository
 from handfast_lab.lab import Lab
+from handfast_lab.network.commands import CommandFailed
 from handfast_lab.network.isolation import LIFELINE
 
 
@@ -22,17 +26,45 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     add_options(parser)
     parser.add_argument("--image", action="append", default=[])
-    return asyncio.run(_stay(parser.parse_args()))
+    return run(_stay(parser.parse_args()))
+
+
+def run(lab: Coroutine[Any, Any, int]) -> int:
+    """Run a lab to its end; 1, with the sentence of whatever failed, when a part of it did."""
+    try:
+        return asyncio.run(lab)
+    except* (CommandFailed, OSError, ApiProblem) as group:
+        for problem in leaves(group):
+            sys.stderr.write(f"the lab ends, because a part of it failed: {problem}\n")
+    return 1
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, however deep."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error
 
 
 async def _stay(chosen: argparse.Namespace) -> int:
     further = dict(each.split("=", 1) for each in chosen.image)
     images = {repository(name): module_file(Path(program)) for name, program in further.items()}
-    async with Lab.running(chosen.listen, kubeconfig=chosen.kubeconfig, images=images):
-        sys.stdout.write(f"The lab is ready. In another terminal: export KUBECONFIG={chosen.kubeconfig}\n")
-        sys.stdout.flush()
-        await lifeline()
+    try:
+        async with Lab.running(chosen.listen, kubeconfig=chosen.kubeconfig, images=images):
+            sys.stdout.write(f"The lab is ready. In another terminal: export KUBECONFIG={chosen.kubeconfig}\n")
+            sys.stdout.flush()
+            await lifeline()
+    finally:
+        forget(chosen.kubeconfig)
     return 0
+
+
+def forget(kubeconfig: Path | None) -> None:
+    """It leads nowhere any more. Also the one who started us removes it, unless he was killed."""
+    if kubeconfig is not None:
+        kubeconfig.unlink(missing_ok=True)
 
 
 async def lifeline() -> None:

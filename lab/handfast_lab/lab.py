@@ -62,12 +62,8 @@ class Lab:
         outside = socket.socket(fileno=listen)
         if kubeconfig is not None:
             serving.write_kubeconfig(kubeconfig, f"https://127.0.0.1:{outside.getsockname()[1]}")
-        try:
-            async with _parts(serving, outside, Programs({**ours(), **(images or {})})):
-                yield cls(inside)
-        finally:
-            if kubeconfig is not None:
-                kubeconfig.unlink(missing_ok=True)
+        async with _parts(serving, outside, Programs({**ours(), **(images or {})})):
+            yield cls(inside)
 
 
 @asynccontextmanager
@@ -129,9 +125,7 @@ class Containers:
         except LookupError as problem:
             raise bad_request(str(problem)) from problem
 
-    async def spawn(
-        self, pod: Json, container: str, command: list[str], *, stdin: bool, tty: bool
-    ) -> asyncio.subprocess.Process:
+    async def spawn(self, pod: Json, container: str, command: list[str], *, tty: bool) -> asyncio.subprocess.Process:
         """A command in a running container. Raises ApiProblem."""
         spec = next(each for each in _containers(pod) if each["name"] == container)
         try:

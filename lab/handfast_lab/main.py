@@ -6,13 +6,13 @@ failed, 2 this machine cannot hold a lab, 130 interrupted.
 
 import argparse
 import os
+import secrets
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Final
 
 from handfast_lab.network import isolation
@@ -54,19 +54,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(chosen: argparse.Namespace) -> int:
-    with TemporaryDirectory(prefix="handfast-demo-") if chosen.stay else _nowhere() as folder:
-        words = [f"--kubeconfig={Path(folder) / 'kubeconfig'}"] if folder else []
-        words += [option for option, wanted in (("--stay", chosen.stay), ("--step", chosen.step)) if wanted]
+    words = [option for option, wanted in (("--stay", chosen.stay), ("--step", chosen.step)) if wanted]
+    if not chosen.stay:
         return _run("handfast_lab.demo.inside", words)
+    kubeconfig = Path(gettempdir()) / f"handfast-demo-{secrets.token_hex(4)}.kubeconfig"
+    return _run("handfast_lab.demo.inside", words, kubeconfig)
 
 
 def _lab(chosen: argparse.Namespace) -> int:
-    words = [f"--kubeconfig={chosen.kubeconfig.absolute()}", *(f"--image={each}" for each in chosen.image)]
-    return _run("handfast_lab.inside", words)
+    if chosen.kubeconfig.exists():
+        raise isolation.CannotIsolate(f"{chosen.kubeconfig} exists: name another file, this one would be lost")
+    return _run("handfast_lab.inside", [f"--image={each}" for each in chosen.image], chosen.kubeconfig.absolute())
 
 
-def _run(module: str, words: Sequence[str]) -> int:
-    """Run the other half to its end, or until we are told to stop."""
+def _run(module: str, words: Sequence[str], kubeconfig: Path | None = None) -> int:
+    """Run the other half to its end, or until we are told to stop. It removes the kubeconfig too, should we be killed."""
+    words = [*words, f"--kubeconfig={kubeconfig}"] if kubeconfig else words
     with socket.create_server(("127.0.0.1", 0), backlog=128) as outside:
         # A socket belongs to the network it was made in: by this one kubectl reaches the lab from the machine itself.
         command = [sys.executable, "-m", module, f"--listen={outside.fileno()}", *words]
@@ -81,12 +84,9 @@ def _run(module: str, words: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     code = running.wait()
+    if kubeconfig is not None:
+        kubeconfig.unlink(missing_ok=True)
     return INTERRUPTED if interrupted else code
-
-
-@contextmanager
-def _nowhere() -> Iterator[str]:
-    yield ""
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class PodAccess(Protocol):
         """What a container has printed. Raises ApiProblem."""
         ...
 
-    async def spawn(self, pod: Json, container: str, command: list[str], *, stdin: bool, tty: bool) -> Process:
+    async def spawn(self, pod: Json, container: str, command: list[str], *, tty: bool) -> Process:
         """Start a command in a container, with pipes; what it cannot run is an exit code. Raises ApiProblem."""
         ...
 
@@ -89,7 +89,7 @@ async def run(access: PodAccess, request: web.Request, pod: Json) -> web.StreamR
     socket = web.WebSocketResponse(protocols=PROTOCOLS, max_msg_size=1 << 20)
     await socket.prepare(request)
     try:
-        process = await access.spawn(pod, container, list(command), stdin=stdin, tty=tty)
+        process = await access.spawn(pod, container, list(command), tty=tty)
     except ApiProblem as problem:
         await _end(socket, problem.status())
         return socket

@@ -9,7 +9,7 @@ from typing import Final
 from handfast_lab.demo.stage import Stage, StepFailed
 from handfast_lab.demo.telling import Teller
 from handfast_lab.demo.walk import SHOP, STEPS
-from handfast_lab.inside import add_options, lifeline
+from handfast_lab.inside import add_options, forget, lifeline, run
 from handfast_lab.install import HANDFAST
 from handfast_lab.lab import Lab
 
@@ -22,7 +22,7 @@ def main() -> int:
     add_options(parser)
     parser.add_argument("--stay", action="store_true")
     parser.add_argument("--step", action="store_true")
-    return asyncio.run(_until_let_go(parser.parse_args()))
+    return run(_until_let_go(parser.parse_args()))
 
 
 async def _until_let_go(chosen: argparse.Namespace) -> int:
@@ -36,6 +36,7 @@ async def _until_let_go(chosen: argparse.Namespace) -> int:
         for task in (showing, ending):
             task.cancel()
         await asyncio.wait({showing, ending})
+        forget(chosen.kubeconfig)
 
 
 async def show(chosen: argparse.Namespace) -> int:

@@ -34,8 +34,8 @@ class Teller:
     def command(self, words: str, given: str = "") -> None:
         """What a person would type, and what he would type into it."""
         self._line("")
-        self._line(self._in(_CYAN, f"     $ {words}"))
-        for line in given.splitlines():
+        self._line(self._in(_CYAN, f"     $ {words}{' <<EOF' if given else ''}"))
+        for line in (*given.splitlines(), "EOF") if given else ():
             self._line(self._in(_CYAN, f"       {line}"))
 
     def output(self, text: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from handfast_lab.demo.shop import SECRET
 from handfast_lab.demo.stage import Stage
 from handfast_lab.network.capture import Capture
+from handfast_sidecar.observe.access_log import ALLOWED, REFUSED
 from handfast_sidecar.wellknown import MESH_PORT
 
 Json = dict[str, Any]
@@ -45,7 +46,7 @@ class Step:
 async def before(stage: Stage) -> None:
     await stage.run("get pods -n shop")
     with stage.wire(*await _addresses(stage)) as seen:
-        answer = await stage.run("exec deploy/web -n shop -- shop get http://web/")
+        answer = await stage.run("exec deploy/web -n shop -c app -- shop get http://web/")
     stage.check(SECRET in answer, "the shop works")
     _show(stage, seen, SECRET.encode())
     stage.check(seen.contains(SECRET.encode()), "anybody on the network reads the card's number")
@@ -71,16 +72,16 @@ async def inject(stage: Stage) -> None:
 
 async def encrypted(stage: Stage) -> None:
     with stage.wire(*await _addresses(stage)) as seen:
-        answer = await stage.run("exec deploy/web -n shop -- shop get http://web/")
+        answer = await stage.run("exec deploy/web -n shop -c app -- shop get http://web/")
     stage.check(SECRET in answer, "the shop works as before")
-    _show(stage, seen, b"\x17\x03\x03")
+    _show(stage, seen, b"\x17\x03\x03", port=MESH_PORT)
     stage.check(
         not seen.contains(SECRET.encode()), f"none of the {seen.payload_bytes()} bytes on the wire gives it away"
     )
     stage.check(
         MESH_PORT in {port for _, port in seen.tls13_servers()}, f"they are TLS 1.3, to port {MESH_PORT} of the sidecar"
     )
-    line = await _last_line(stage, "orders", "accepted")
+    line = await _last_line(stage, "orders", ALLOWED)
     stage.check(line["peer"].endswith("/ns/shop/sa/cart"), f"orders knows who called: {line['peer']}")
 
 
@@ -96,20 +97,21 @@ async def strict(stage: Stage) -> None:
 
     await stage.until("the outsider is refused", refused)
     await stage.run("exec outsider -n elsewhere -- shop get http://cart.shop/", fails=True)
-    answer = await stage.run("exec deploy/web -n shop -- shop get http://web/")
+    answer = await stage.run("exec deploy/web -n shop -c app -- shop get http://web/")
     stage.check(SECRET in answer, "the shop works, the outsider is refused")
-    line = await _last_line(stage, "cart", "refused")
+    line = await _last_line(stage, "cart", REFUSED)
     stage.teller.command("kubectl logs deploy/cart -n shop -c handfast-proxy | grep refused | tail -1")
     stage.teller.output(
         json.dumps({name: line[name] for name in ("verdict", "reason", "rule", "detail") if name in line})
     )
     stage.check(line["reason"] == "plaintext_refused", "and the log of the sidecar says why, and by which policy")
+    await stage.run("wait mtls/strict -n shop --for=condition=Ready", show=False)
     await stage.run("get mtls -n shop")
 
 
 async def rotated(stage: Stage) -> None:
     serials = await _serials(stage)
-    words = f"exec deploy/web -n shop -- shop load http://cart/ --seconds {LOAD_S} --connections {CONNECTIONS}"
+    words = f"exec deploy/web -n shop -c app -- shop load http://cart/ --seconds {LOAD_S} --connections {CONNECTIONS}"
     stage.teller.command(f"kubectl {words} &")
     load = asyncio.create_task(stage.run(words, show=False))
     try:
@@ -120,7 +122,8 @@ async def rotated(stage: Stage) -> None:
             return all(now[name] != serials[name] for name in serials)
 
         await stage.until("every certificate is new", exchanged, LOAD_S)
-        await stage.run("get secrets -n shop -l handfast.dev/identity=true")
+        for name, serial in (await _serials(stage)).items():
+            stage.teller.output(f"{name}: serial {serials[name][:12]}... is now {serial[:12]}...")
     finally:
         report = await load
     stage.teller.output(report)
@@ -182,14 +185,15 @@ async def _last_line(stage: Stage, name: str, verdict: str) -> Json:
     return found[-1]
 
 
-def _show(stage: Stage, seen: Capture, mark: bytes) -> None:
-    """A piece of the wire around a mark, as a packet dump shows it."""
+def _show(stage: Stage, seen: Capture, mark: bytes, port: int | None = None) -> None:
+    """A piece of the wire around a mark, as a packet dump shows it; of connections with this port alone."""
     for way, content in seen.streams().items():
         at = content.find(mark)
-        if at >= 0:
+        if at >= 0 and port in (None, way.source_port, way.target_port):
             piece = content[max(0, at - EXCERPT // 2) : at + EXCERPT]
             text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
-            stage.teller.output(f"wire: {way.source} -> {way.target} port {way.target_port}: {text}")
+            ends = f"{way.source}:{way.source_port} -> {way.target}:{way.target_port}"
+            stage.teller.output(f"on the wire, {ends}:\n{text}")
             return
 
 

@@ -29,8 +29,8 @@ _SETTINGS: Final = (
     "net.bridge.bridge-nf-call-iptables=0",
     "net.bridge.bridge-nf-call-ip6tables=0",
 )
-"""Redirects would teach pods a way around the node; a bridge that rewrites addresses itself (where the module br_netfilter
-is loaded, for a real cluster on this machine) would send to a port that the pods' ports are kept apart from."""
+"""Redirects would teach pods a way around the node. A bridge that rewrites addresses itself, as where the module
+br_netfilter is loaded, would send to a port that the pods' ports are kept apart from."""
 
 
 @dataclass(frozen=True, slots=True)

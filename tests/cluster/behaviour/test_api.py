@@ -308,13 +308,6 @@ async def test_a_list_of_metadata_has_no_content(cluster: Cluster, namespace: Na
 
 async def test_an_immutable_secret_stays_as_it_is(cluster: Cluster, namespace: NamespaceFactory) -> None:
     path = SECRETS.within(namespace())
-    body = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "s"},
-        "immutable": True,
-        "stringData": {"a": "b"},
-    }
     async with api(cluster) as client:
         await client.create(path, secret(immutable=True))
         with pytest.raises(ApiError) as refused:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 
 import pytest
@@ -29,12 +29,10 @@ class Processes:
         yield f"{container} follow={follow} tail={tail}\n".encode()
         yield b"bye\n"
 
-    async def spawn(self, pod: Json, container: str, command: list[str], *, stdin: bool, tty: bool) -> Process:
+    async def spawn(self, pod: Json, container: str, command: list[str], *, tty: bool) -> Process:
         if container == "broken":
             raise bad_request("container broken is not running")
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE if stdin else DEVNULL, stdout=PIPE, stderr=PIPE
-        )
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
         self.running.append(process)
         return process
 

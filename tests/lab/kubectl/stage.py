@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import shlex
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -39,9 +39,8 @@ class Processes:
             raise bad_request(f'previous terminated container "{container}" in pod "web" not found')
         yield f"{container} of {pod['metadata']['name']} tail={tail}\n".encode()
 
-    async def spawn(self, pod: Json, container: str, command: list[str], *, stdin: bool, tty: bool) -> Process:
-        given = PIPE if stdin else DEVNULL
-        return await asyncio.create_subprocess_exec(*command, stdin=given, stdout=PIPE, stderr=PIPE)
+    async def spawn(self, pod: Json, container: str, command: list[str], *, tty: bool) -> Process:
+        return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
 
 
 class Head(io.StringIO):
