@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests start our programs hundreds of times: compiled once is enough, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 STAMP := $(VENV)/.installed
 # What the tests need of Debian; installed when missing and when we may.
 PACKAGES := iproute2 nftables procps util-linux
@@ -40,7 +42,7 @@ packages:
 	fi
 
 test: $(STAMP) packages ## all tests but those on a real Kubernetes; the behaviour suite on the lab
-	$(BIN)/python -m pytest tests --ignore=tests/cluster/kubernetes
+	$(BIN)/python -m pytest tests --ignore=tests/cluster/kubernetes --numprocesses=2 --dist=loadfile
 
 test-cluster: $(STAMP) ## build and start a real Kubernetes, and test on it (root, Go; or HANDFAST_KUBECONFIG)
 	$(BIN)/python -m pytest tests/cluster --platform=kubernetes --log-cli-level=INFO --log-cli-format='%(message)s'

@@ -81,8 +81,8 @@ class Cluster(Kubectl):
 
     @contextmanager
     def client_in_background(self, pod: str, namespace: str, *verb: str) -> Iterator["BackgroundClient"]:
-        """The same while the block runs; `.report()` waits for its end."""
-        client = BackgroundClient(self.start(*exec_words(pod, namespace, ["testapp", *verb], "app")))
+        """The same while the block runs; `.report()` waits for its end, `.finish()` ends a load with `--until-eof`."""
+        client = BackgroundClient(self.start(*exec_words(pod, namespace, ["testapp", *verb], "app", stdin=True)))
         try:
             yield client
         finally:
@@ -123,6 +123,13 @@ class BackgroundClient:
         output, errors = self._process.communicate(timeout=timeout_s)
         return _report(output, errors)
 
+    def finish(self) -> Manifest:
+        """End its standard input, and wait for its report."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.stdin = None  # or communicate() would flush it
+        return self.report()
+
     def next_line(self) -> Any:
         """The next line of JSON it prints: `hold` prints one for each answer, `load` none before its report."""
         assert self._process.stdout is not None
@@ -136,7 +143,7 @@ class BackgroundClient:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdout, self._process.stderr):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
 

@@ -12,7 +12,7 @@ from handfast_operator.cluster.client import ApiError
 from handfast_operator.cluster.kinds import CLUSTER_MTLS_POLICIES, MTLS_POLICIES, TRUST_DOMAINS
 from handfast_operator.cluster.objects import Namespace, Pod
 from handfast_operator.cluster.store import Store
-from handfast_operator.controller.status import StatusWriter, Target
+from handfast_operator.controller.status import MOST_REST_S, SETTLE_S, StatusWriter, Target
 from handfast_operator.policy.index import PolicyIndex
 from handfast_operator.resources.parse import parse_cluster_mtls_policy, parse_mtls_policy
 from handfast_operator.resources.policies import ClusterMtlsPolicy, MtlsPolicy
@@ -38,7 +38,7 @@ class Rig:
         self.api = MemoryApi()
         self.pods, self.namespaces = Store[Pod](), Store[Namespace]()
         self.policies, self.cluster_policies = Store[MtlsPolicy](), Store[ClusterMtlsPolicy]()
-        index = PolicyIndex(self.pods, self.namespaces, self.policies, self.cluster_policies)
+        self.index = index = PolicyIndex(self.pods, self.namespaces, self.policies, self.cluster_policies)
         self.authorities = AuthoritySet("cluster.local", (authority(),))
         self.paused = asyncio.Event()
         self.writer = StatusWriter(
@@ -197,3 +197,32 @@ async def test_the_loop_writes_what_is_marked() -> None:
     await written.wait()
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_the_writer_rests_after_a_round_and_never_for_long() -> None:
+    rig, rests = Rig(), list[float]()
+    clock = iter((0.0, 0.2, 10.0, 40.0))  # rounds of a fifth of a second, and of thirty: an API server in trouble
+    twice = asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) == 4:
+            twice.set()
+        rig.writer.mark(DEFAULT)
+        await asyncio.sleep(0)
+
+    writer = StatusWriter(
+        rig.api,
+        rig.index,
+        rig.pods,
+        lambda: rig.authorities,
+        clock=rig.clock,
+        pause=pause,
+        timer=lambda: next(clock, 40.0),
+    )
+    rig.writer = writer
+    writer.mark(DEFAULT)
+    task = asyncio.create_task(writer.run())
+    await twice.wait()
+    task.cancel()
+    assert [round(each, 6) for each in rests[:4]] == [SETTLE_S, 1.0, SETTLE_S, MOST_REST_S]

@@ -107,8 +107,13 @@ class ApiClient:
             if answer.status >= 400:
                 raise await _error(answer)
             opened()
-            async for line in _lines(answer.content):
-                yield json.loads(line)
+            try:
+                async for line in _lines(answer.content):
+                    yield json.loads(line)
+            finally:
+                # One who leaves in the middle has nothing to wait for: a polite end of TLS needs the server's answer.
+                if answer.connection is not None and answer.connection.transport is not None:
+                    answer.connection.transport.abort()
 
     async def _call(
         self,

@@ -33,6 +33,8 @@ SETTLE_S: Final = 0.5
 """Seconds in which changes are collected: a rollout of a thousand pods is a few writes of a status, not a thousand."""
 REST: Final = 5
 """After a round the writer rests for this many times its duration: counting 10,000 pods must not be all we do."""
+MOST_REST_S: Final = 5.0
+"""And no longer: a round also takes long when the API server does, and people wait for what a status says."""
 RETRY_S: Final = 5.0
 
 
@@ -63,7 +65,9 @@ class StatusWriter:
         *,
         clock: Clock = utc_now,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        timer: Callable[[], float] = monotonic,
     ) -> None:
+        self._timer = timer
         self._api = api
         self._index = index
         self._pods = pods
@@ -110,11 +114,12 @@ class StatusWriter:
             await self._changed.wait()
             await self._pause(SETTLE_S)
             self._changed.clear()
-            began = monotonic()
-            if not await self.write_marked():
+            began = self._timer()
+            complete = await self.write_marked()
+            await self._pause(min((self._timer() - began) * REST, MOST_REST_S))
+            if not complete:
                 await self._pause(RETRY_S)
                 self._changed.set()
-            await self._pause((monotonic() - began) * REST)
 
     async def write_marked(self) -> bool:
         """One round; False: some could not be written and stay marked."""

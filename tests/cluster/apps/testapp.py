@@ -61,6 +61,13 @@ async def serve(handle: Handler, port: int) -> None:
 STOPPING = asyncio.Event()
 
 
+async def end_of_input() -> None:
+    """Until nobody can write to our standard input any more."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await reader.read()
+
+
 async def asked_to_end() -> None:
     """Until SIGTERM or SIGINT."""
     end = asyncio.Event()
@@ -186,7 +193,7 @@ class Load:
         """Do it, and sum it up."""
         began = time.monotonic()
         workers = [asyncio.create_task(self._worker()) for _ in range(self._options.connections)]
-        end = asyncio.create_task(asked_to_end())
+        end = asyncio.create_task(end_of_input() if self._options.until_eof else asked_to_end())
         everyone = asyncio.create_task(self._all(workers))
         await asyncio.wait({end, everyone}, return_when=asyncio.FIRST_COMPLETED)
         STOPPING.set()
@@ -363,6 +370,7 @@ def arguments() -> argparse.Namespace:
     load.add_argument("--connections", type=int, default=1)
     load.add_argument("--seconds", type=float, default=0)
     load.add_argument("--requests", type=int, default=0)
+    load.add_argument("--until-eof", action="store_true", help="until standard input ends")
     load.add_argument("--close", action="store_true", help="a new connection for each request")
     load.add_argument("--pause", type=float, default=0, help="seconds between two requests of a connection")
     clients = [verbs.add_parser(name) for name in ("greet", "hold", "send", "grpc-check", "reach")]

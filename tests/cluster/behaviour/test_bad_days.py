@@ -91,14 +91,14 @@ def test_uninstalling_leaves_nothing_that_blocks_pods_and_sidecars_that_carry_on
     cluster.apply([policy(here, "strict", mode="Strict")])
     cluster.apply_ready(*workloads.server("orders", here, "http"), workloads.pod("client", here))
     cluster.wait_reachable("client", here, "orders", 8080)
-    words = ["load", "http://orders:8080/", "--connections=4", "--seconds=30", "--pause=0.01"]
+    words = ["load", "http://orders:8080/", "--connections=4", "--until-eof", "--pause=0.01"]
     with cluster.client_in_background("client", here, *words) as load:
         try:
             handfast.uninstall()
             assert "handfast" not in cluster("get", "mutatingwebhookconfigurations,validatingwebhookconfigurations")
             cluster.apply_ready(workloads.pod("late", here, "http"))
             assert _reaches(cluster, "client", here, "orders", 8080)
-            assert load.report()["failed"] == 0
+            assert load.finish()["failed"] == 0
         finally:
             handfast.install()
     cluster.apply_ready(workloads.pod("later", here, "http"))

@@ -42,10 +42,10 @@ class Kubectl:
         return [place, f"--kubeconfig={self.kubeconfig}", *words]
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """kubectl in the background, with pipes for its output; the caller ends it."""
+        """kubectl in the background, with pipes; the caller ends it."""
         return subprocess.Popen(
             self.command("kubectl", *words),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -100,10 +100,12 @@ class Kubectl:
         return str(self.get("pod", pod, namespace)["status"]["podIP"])
 
 
-def exec_words(pod: str, namespace: str, command: Sequence[str], container: str | None = None) -> list[str]:
+def exec_words(
+    pod: str, namespace: str, command: Sequence[str], container: str | None = None, *, stdin: bool = False
+) -> list[str]:
     """kubectl's words for a command in a pod."""
     chosen = [f"--container={container}"] if container else []
-    return ["exec", pod, *chosen, *_in(namespace), "--", *command]
+    return ["exec", pod, *(["--stdin"] if stdin else []), *chosen, *_in(namespace), "--", *command]
 
 
 def _in(namespace: str | None) -> list[str]:
