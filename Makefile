@@ -13,7 +13,7 @@ CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lint format packages test test-cluster cluster-up cluster-down cluster-load images chart-lint clean
+.PHONY: help venv lint format packages demo test test-cluster cluster-up cluster-down cluster-load images chart-lint lab-chart clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,9 +37,12 @@ format: $(STAMP) ## let ruff write what it would ask for
 packages:
 	@missing=$$(for name in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$name 2>/dev/null | grep -q 'install ok installed' || echo $$name; done); \
 	if [ -n "$$missing" ]; then \
-	  if [ "$$(id -u)" != 0 ]; then echo "these Debian packages are missing, and only root can install them:" $$missing >&2; exit 1; fi; \
+	  if [ "$$(id -u)" != 0 ]; then echo "please install (as root: apt-get install$$(printf ' %s' $$missing)), then run this again" >&2; exit 1; fi; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	fi
+
+demo: $(STAMP) packages ## see it work on this machine: no cluster, no container engine; half a minute
+	@$(BIN)/handfast demo $(DEMO)
 
 test: $(STAMP) packages ## all tests but those on a real Kubernetes; the behaviour suite on the lab
 	$(BIN)/python -m pytest tests --ignore=tests/cluster/kubernetes --numprocesses=2 --dist=loadfile
@@ -62,6 +65,9 @@ images: $(STAMP) ## build our images into the cache
 chart-lint: $(STAMP) ## helm lint, and the chart rendered
 	@$(CLUSTER) helm lint --strict $(CHART)
 	@$(CLUSTER) helm template handfast $(CHART) --namespace handfast-system > /dev/null
+
+lab-chart: $(STAMP) ## render the chart for the lab anew, after a change of the chart
+	@$(BIN)/python -c 'from pathlib import Path; import sys; sys.path.insert(0, "tests"); from cluster.lab.chart import RENDERED, rendered; RENDERED.write_text(rendered())'
 
 clean: ## what was made in this folder; the cache of built binaries stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build tests/cluster/.logs

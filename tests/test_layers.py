@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SIDECAR = ROOT / "sidecar" / "handfast_sidecar"
 OPERATOR = ROOT / "operator" / "handfast_operator"
+LAB = ROOT / "lab" / "handfast_lab"
 IO_MODULES = frozenset(
     {"aiohttp", "asyncio", "kopf", "kubernetes", "os", "pathlib", "socket", "ssl", "subprocess", "OpenSSL"}
 )
@@ -45,6 +46,32 @@ PURE = [
     OPERATOR / "admission" / "refusals.py",
     OPERATOR / "admission" / "shape.py",
     OPERATOR / "admission" / "review.py",
+    *(
+        LAB / "api" / f"{name}.py"
+        for name in (
+            "applying",
+            "cel",
+            "defaults",
+            "deletion",
+            "listing",
+            "naming",
+            "ownership",
+            "patching",
+            "problems",
+            "protobuf",
+            "resources",
+            "schema",
+            "selection",
+            "shape",
+            "store",
+            "structural",
+            "validation",
+            "writing",
+        )
+    ),
+    *(LAB / "node" / f"{name}.py" for name in ("credentials", "environment", "layout", "lifecycle", "status")),
+    *(LAB / "network" / f"{name}.py" for name in ("addresses", "endpoints")),
+    LAB / "kubectl" / "merging.py",
 ]
 
 
@@ -67,6 +94,13 @@ def test_the_sidecar_never_imports_the_operator() -> None:
     assert [str(module) for module in modules(SIDECAR) if "handfast_operator" in imported(module)] == []
 
 
+def test_only_the_lab_imports_the_lab() -> None:
+    users = [
+        str(module) for place in (SIDECAR, OPERATOR) for module in modules(place) if "handfast_lab" in imported(module)
+    ]
+    assert users == []
+
+
 def test_the_sidecar_depends_on_three_packages_alone() -> None:
     import sys
 
@@ -87,7 +121,7 @@ def test_kopf_lives_in_the_controller_alone() -> None:
     assert all((OPERATOR / "controller") in module.parents for module in users)
 
 
-@pytest.mark.parametrize("root", ["operator", "sidecar"])
+@pytest.mark.parametrize("root", ["operator", "sidecar", "lab"])
 def test_source_roots_are_no_packages(root: str) -> None:
     """With operator/__init__.py, `python -m pytest` would import ours as the standard library's `operator`."""
     assert not (ROOT / root / "__init__.py").exists()
