@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from handfast_lab.images import module_file, repository
 from handfast_lab.lab import Lab
 from handfast_lab.network.commands import CommandFailed
 from handfast_lab.network.isolation import LIFELINE
+from handfast_sidecar.errors import leaves
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -37,15 +38,6 @@ def run(lab: Coroutine[Any, Any, int]) -> int:
         for problem in leaves(group):
             sys.stderr.write(f"the lab ends, because a part of it failed: {problem}\n")
     return 1
-
-
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors in a group, however deep."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from leaves(inner)
-    else:
-        yield error
 
 
 async def _stay(chosen: argparse.Namespace) -> int:

@@ -11,15 +11,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 
 import aiohttp
 
 from handfast_operator import __version__
 from handfast_operator.cluster.client import ApiError
 from handfast_operator.settings import Settings
-from handfast_sidecar.errors import BadConfig, HandfastError
+from handfast_sidecar.errors import BadConfig, HandfastError, leaves
 from handfast_sidecar.observe import logs
 
 log = logging.getLogger(__name__)
@@ -54,27 +54,9 @@ def run_role(role: str, settings: Settings) -> int:
         asyncio.run(_until_stopped(run(settings)))
     except* (HandfastError, ApiError, aiohttp.ClientError, OSError) as group:
         failed = True
-        for error in _each(group):
+        for error in leaves(group):
             log.error("stopped by an error", extra={"role": role, "detail": str(error) or type(error).__name__})
     return int(failed)
-
-
-def _each(error: BaseException) -> Iterator[BaseException]:
-    """The errors in a group, however deep: a task group in a task group makes a group in a group."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _each(inner)
-    else:
-        yield error
-
-
-def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
-    """The errors in a group of groups: what a person wants to read."""
-    return [
-        leaf
-        for error in group.exceptions
-        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    ]
 
 
 async def _until_stopped(running: Awaitable[None]) -> None:

@@ -11,6 +11,8 @@ HandfastError
  +- StreamRefused       the peer answered, and said no: `reason` is a `tunnel.reasons.Reason`
 """
 
+from collections.abc import Iterator
+
 
 class HandfastError(Exception):
     """Any failure that this project names itself."""
@@ -50,3 +52,12 @@ class HandshakeFailed(HandfastError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, however deep: a task group in a task group makes a group in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error

@@ -31,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def init() -> int:
-    """Redirect the pod's traffic. Its imports stay small: when kubelet first looks, after a tenth of a second, and finds
-    it ended, the pod starts a second earlier."""
+    """Redirect the pod's traffic. Its imports stay small: every start of a pod waits for it."""
     from handfast_sidecar.interception.init import run_init  # noqa: PLC0415
 
     return run_init()
