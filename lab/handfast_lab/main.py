@@ -68,7 +68,7 @@ def _lab(chosen: argparse.Namespace) -> int:
 
 
 def _run(module: str, words: Sequence[str], kubeconfig: Path | None = None) -> int:
-    """Run the other half to its end, or until we are told to stop. The kubeconfig goes with it, even if we are killed."""
+    """Run the other half to its end, or until we are told to stop. The kubeconfig goes with it, however we end."""
     words = [*words, f"--kubeconfig={kubeconfig}"] if kubeconfig else words
     with socket.create_server(("127.0.0.1", 0), backlog=128) as outside:
         # A socket belongs to the network it was made in: by this one kubectl reaches the lab from the machine itself.
