@@ -2,7 +2,8 @@
 
 from cluster.kube.client import Kubectl
 from cluster.kube.places import KUBECONFIG
-from cluster.kube.release import CHART, NAMESPACE, RELEASE
+from cluster.kube.release import CHART, RELEASE
+from cluster.release import NAMESPACE
 from handfast_lab.install import HANDFAST as RENDERED
 
 __all__ = ["RENDERED", "rendered"]
