@@ -6,6 +6,8 @@ The one rule: a process that was started for a client ends with its connection.
 import asyncio
 import contextlib
 import json
+import os
+import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from typing import Any, Final, Protocol
@@ -99,7 +101,8 @@ async def run(access: PodAccess, request: web.Request, pod: Json) -> web.StreamR
         await _serve(socket, process)
     finally:
         if process.returncode is None:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # it heads a session, and what it has started goes too
             await process.wait()
     return socket
 

@@ -1,7 +1,6 @@
 """One container: its runs, its probes and hooks, its end."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -207,8 +206,7 @@ class Runner:
         try:
             said, complained = await process.communicate()
         finally:
-            if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
+            await processes.put_down(process)
         return await process.wait(), (said + complained).decode(errors="replace").strip()
 
     async def _event(self, kind: Any, reason: str, message: str) -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Final, cast
@@ -156,6 +157,14 @@ async def enter(pid: int, spec: Json) -> asyncio.subprocess.Process:
         )
     finally:
         os.close(file)
+
+
+async def put_down(process: asyncio.subprocess.Process) -> None:
+    """End a process that `enter` has started, with all that it has started, if it still runs."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
 
 def _written(spec: Json) -> int:

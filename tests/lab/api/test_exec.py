@@ -14,6 +14,8 @@ from lab.api.stage import CORE, Client, Json, pod, serving
 LOG = f"{CORE}/pods/one/log"
 EXEC = f"{CORE}/pods/one/exec"
 
+PIPES = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE}
+
 
 class Processes:
     """Runs commands on this machine."""
@@ -32,7 +34,9 @@ class Processes:
     async def spawn(self, pod: Json, container: str, command: list[str], *, tty: bool) -> Process:
         if container == "broken":
             raise bad_request("container broken is not running")
-        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+        )
         self.running.append(process)
         return process
 

@@ -40,7 +40,9 @@ class Processes:
         yield f"{container} of {pod['metadata']['name']} tail={tail}\n".encode()
 
     async def spawn(self, pod: Json, container: str, command: list[str], *, tty: bool) -> Process:
-        return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+        )
 
 
 class Head(io.StringIO):
