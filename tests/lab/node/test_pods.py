@@ -219,6 +219,22 @@ async def test_nothing_runs_when_the_agent_has_ended(tmp_path: Path) -> None:
     assert await process.wait() != 0
 
 
+def running(words: bytes) -> list[Path]:
+    """Processes with these words in their command line."""
+    return [each for each in Path("/proc").glob("[0-9]*/cmdline") if words in each.read_bytes()]
+
+
+async def test_a_probe_under_way_ends_with_the_agent(tmp_path: Path) -> None:
+    endless = {"exec": {"command": ["sh", "-c", "echo probing > /proc/1/fd/1; sleep 54321"]}, "timeoutSeconds": 60}
+    async with stage(tmp_path) as node:
+        pod = await node.create("probed", shell("exec sleep 1000", readinessProbe=endless))
+        await node.until("probed", lambda each: bool(each["status"].get("containerStatuses")))
+        await node.event("Started")
+        lines = node.agent.log(pod, "app", follow=True, previous=False, tail=None, timestamps=False)
+        assert await anext(lines) == b"probing\n"
+    assert not running(b"sleep\x0054321")
+
+
 async def test_a_pod_whose_network_fails_is_no_other_pods_failure(
     node: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
