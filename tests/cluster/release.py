@@ -69,6 +69,27 @@ class Release(ABC):
             for pod in self.pods(deployment):
                 self._kubectl.wait("pod", pod, "delete", NAMESPACE)
 
+    def replace_pods(self) -> None:
+        """Kill all its pods at once; return when others have taken their places and work."""
+        killed = {deployment: set(self.pods(deployment)) for deployment in DEPLOYMENTS}
+        for pod in (pod for pods in killed.values() for pod in pods):
+            self._kubectl("delete", "pod", pod, f"--namespace={NAMESPACE}", "--grace-period=0", "--force")
+        for deployment, before in killed.items():
+            # A Deployment goes on saying Available until it has noticed: the new pods are asked themselves.
+            for pod in self._others(deployment, before):
+                self._kubectl.wait("pod", pod, "condition=Ready", NAMESPACE, timeout_s=INSTALL_S)
+        self.wait_working()
+
+    def _others(self, deployment: str, before: set[str]) -> list[str]:
+        deadline = time.monotonic() + INSTALL_S
+        while True:
+            now = self.pods(deployment)
+            if now and before.isdisjoint(now):
+                return now
+            if time.monotonic() > deadline:
+                raise ClusterError(f"no pod took the place of {', '.join(sorted(before))} of {deployment}")
+            time.sleep(0.2)
+
     def wait_available(self, deployment: str) -> None:
         """Until the Deployment says so itself."""
         self._kubectl.wait("deployment", deployment, "condition=Available", NAMESPACE, timeout_s=INSTALL_S)

@@ -103,11 +103,7 @@ def test_the_operator_killed_and_started_again_mints_nothing_twice(
     with cluster.client_in_background(
         "client", here, "load", "http://orders:8080/", "--connections=4", "--until-eof", "--pause=0.01"
     ) as load:
-        for deployment in ("handfast-controller", "handfast-directory", "handfast-webhook"):
-            for pod in handfast.pods(deployment):
-                cluster("delete", "pod", pod, "-n", handfast.namespace, "--grace-period=0", "--force")
-        for deployment in ("handfast-controller", "handfast-directory", "handfast-webhook"):
-            handfast.wait_available(deployment)
+        handfast.replace_pods()
         cluster.apply_ready(workloads.pod("late", here, "http"))
         assert load.finish()["failed"] == 0
     assert {name: leaf_of(secret_of(cluster, name, here)).serial for name in ("orders", "client")} == serials
