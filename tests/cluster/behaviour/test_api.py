@@ -8,12 +8,12 @@ import pytest
 
 from cluster.cluster import Cluster
 from cluster.conftest import NamespaceFactory
+from cluster.mesh import until
 from cluster.release import Release
 from handfast_operator.cluster.access import find_access
 from handfast_operator.cluster.client import JSON_PATCH, ApiClient, ApiError
 from handfast_operator.cluster.kinds import (
     CONFIG_MAPS,
-    ENDPOINT_SLICES,
     LEASES,
     METADATA_ONLY,
     MTLS_POLICIES,
@@ -338,12 +338,15 @@ async def test_a_refusing_webhook_speaks_in_the_servers_words(
     assert refused.value.message.startswith('admission webhook "namespace.inject.handfast.dev" denied the request: ')
 
 
-async def test_a_services_endpoints_follow_its_pods(cluster: Cluster, namespace: NamespaceFactory) -> None:
+def test_a_services_endpoints_follow_its_pods(cluster: Cluster, namespace: NamespaceFactory) -> None:
     here = namespace()
     cluster.apply_ready(*cluster.workloads.server("orders", here, "http"))
-    async with api(cluster) as client:
-        found = await client.get(ENDPOINT_SLICES.within(here), {"labelSelector": "kubernetes.io/service-name=orders"})
-    [endpoint] = [each for slice_ in found["items"] for each in slice_["endpoints"]]
+
+    def ready_endpoints() -> list[Any]:
+        slices = cluster.list("endpointslices", here, selector="kubernetes.io/service-name=orders")
+        return [end for each in slices for end in each["endpoints"] if end["conditions"]["ready"]]
+
+    [endpoint] = until("the controller has seen that the pod is Ready", ready_endpoints)
     assert endpoint["addresses"] == [cluster.address_of("orders", here)]
     assert endpoint["conditions"] == {"ready": True, "serving": True, "terminating": False}
     assert endpoint["targetRef"]["name"] == "orders"
