@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from handfast_sidecar.config.cipher_suites import check_cipher_suites
 from handfast_sidecar.config.document import Network, parse_ranges
 from handfast_sidecar.errors import BadConfig, BadSpiffeId
 from handfast_sidecar.identity.spiffe import SpiffeId, check_trust_domain
@@ -25,6 +26,8 @@ class Settings:
     sidecar_pull_policy: str = "IfNotPresent"
     sidecar_resources: Mapping[str, Any] = field(default_factory=dict)
     sidecar_log_level: str = "info"
+    sidecar_cipher_suites: str = ""
+    """As sidecars read it: names with colons between; empty: OpenSSL's own order."""
     cluster_ranges: tuple[Network, ...] = ()
     """Empty: found in the cluster."""
     log_level: str = "info"
@@ -53,6 +56,7 @@ class Settings:
                 "HANDFAST_SIDECAR_RESOURCES", environment.get("HANDFAST_SIDECAR_RESOURCES") or "{}"
             ),
             sidecar_log_level=environment.get("HANDFAST_SIDECAR_LOG_LEVEL") or log_level,
+            sidecar_cipher_suites=check_cipher_suites(environment.get("HANDFAST_SIDECAR_CIPHER_SUITES") or ""),
             cluster_ranges=_ranges(ranges),
             log_level=log_level,
             tls_dir=Path(environment.get("HANDFAST_TLS_DIR") or default.tls_dir),

@@ -43,7 +43,7 @@ class Proxy:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._registry = Registry()
-        self._identity = IdentityKeeper(settings.identity_path, self._registry)
+        self._identity = IdentityKeeper(settings.identity_path, self._registry, cipher_suites=settings.cipher_suites)
         first = self._identity.load_first()
         config = first.material.config
         self._policy = PolicyInForce(config.policy, config.revision)

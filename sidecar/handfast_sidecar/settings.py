@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from handfast_sidecar.config.cipher_suites import check_cipher_suites
 from handfast_sidecar.config.probes import ProbeTable
 from handfast_sidecar.errors import BadConfig
 from handfast_sidecar.wellknown import (
     CACHE_PATH,
+    ENV_CIPHER_SUITES,
     ENV_LOG_LEVEL,
     ENV_POD_IPS,
     ENV_PROBES,
@@ -23,6 +25,7 @@ class Settings:
     pod_ips: frozenset[str]
     probes: ProbeTable
     log_level: str = "info"
+    cipher_suites: str = ""
     identity_path: Path = Path(IDENTITY_PATH)
     cache_path: Path = Path(CACHE_PATH)
 
@@ -41,4 +44,9 @@ class Settings:
             addresses = frozenset(str(ip_address(ip)) for ip in ips)
         except ValueError as error:
             raise BadConfig(f"{ENV_POD_IPS}: {error}") from error
-        return cls(addresses, ProbeTable.parse(environment.get(ENV_PROBES, "")), environment.get(ENV_LOG_LEVEL, "info"))
+        return cls(
+            addresses,
+            ProbeTable.parse(environment.get(ENV_PROBES, "")),
+            environment.get(ENV_LOG_LEVEL, "info"),
+            check_cipher_suites(environment.get(ENV_CIPHER_SUITES, "")),
+        )

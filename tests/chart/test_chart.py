@@ -98,6 +98,7 @@ def test_the_operator_reads_every_variable_that_the_chart_sets() -> None:
         "HANDFAST_TRUST_DOMAIN": "other.example",
         "HANDFAST_SIDECAR_RESOURCES": '{"limits": {}}',
         "HANDFAST_CLUSTER_RANGES": "10.1.0.0/16",
+        "HANDFAST_SIDECAR_CIPHER_SUITES": "TLS_AES_128_GCM_SHA256",
     }
     default = Settings()
     for name in names:
@@ -105,4 +106,9 @@ def test_the_operator_reads_every_variable_that_the_chart_sets() -> None:
         assert alone != default, name
 
 
-NOT_WORDS = {"HANDFAST_TRUST_DOMAIN", "HANDFAST_SIDECAR_RESOURCES", "HANDFAST_CLUSTER_RANGES"}
+NOT_WORDS = {
+    "HANDFAST_TRUST_DOMAIN",
+    "HANDFAST_SIDECAR_RESOURCES",
+    "HANDFAST_CLUSTER_RANGES",
+    "HANDFAST_SIDECAR_CIPHER_SUITES",
+}

@@ -79,6 +79,7 @@ spec:
             - {name: HANDFAST_SIDECAR_PULL_POLICY, value: {{ $root.Values.images.sidecar.pullPolicy | quote }}}
             - {name: HANDFAST_SIDECAR_RESOURCES, value: {{ toJson $root.Values.sidecar.resources | quote }}}
             - {name: HANDFAST_SIDECAR_LOG_LEVEL, value: {{ $root.Values.sidecar.logLevel | default $root.Values.logLevel | quote }}}
+            - {name: HANDFAST_SIDECAR_CIPHER_SUITES, value: {{ join ":" $root.Values.sidecar.cipherSuites | quote }}}
             - {name: HANDFAST_CLUSTER_RANGES, value: {{ join "," $root.Values.clusterRanges | quote }}}
             - {name: HANDFAST_LOG_LEVEL, value: {{ $root.Values.logLevel | quote }}}
           ports:

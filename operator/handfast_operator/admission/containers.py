@@ -8,6 +8,7 @@ from handfast_sidecar.wellknown import (
     ADMIN_PORT,
     CACHE_PATH,
     CACHE_VOLUME,
+    ENV_CIPHER_SUITES,
     ENV_LOG_LEVEL,
     ENV_POD_IPS,
     ENV_POD_NAME,
@@ -47,6 +48,7 @@ class InjectionOptions:
     pull_policy: str = "IfNotPresent"
     resources: Mapping[str, Any] = field(default_factory=dict)
     log_level: str = "info"
+    cipher_suites: str = ""
 
 
 def init_container(options: InjectionOptions) -> Json:
@@ -92,6 +94,7 @@ def proxy_container(options: InjectionOptions, probes: str) -> Json:
             _from_field(ENV_POD_IPS, "status.podIPs"),
             {"name": ENV_PROBES, "value": probes},
             {"name": ENV_LOG_LEVEL, "value": options.log_level},
+            *([{"name": ENV_CIPHER_SUITES, "value": options.cipher_suites}] if options.cipher_suites else []),
         ],
         "ports": [
             {"name": "handfast-mesh", "containerPort": MESH_PORT, "protocol": "TCP"},

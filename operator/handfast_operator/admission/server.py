@@ -54,6 +54,7 @@ async def run(settings: Settings) -> None:
         settings.sidecar_pull_policy,
         settings.sidecar_resources,
         settings.sidecar_log_level,
+        settings.sidecar_cipher_suites,
     )
     async with ApiClient.connect() as client, asyncio.TaskGroup() as group:
         store: Store[Namespace] = Store()

@@ -59,15 +59,15 @@ class TlsContexts:
     server: SSL.Context
 
 
-def build_contexts(material: Material) -> TlsContexts:
-    """Contexts that present the material's leaf and trust its bundle alone.
+def build_contexts(material: Material, cipher_suites: str = "") -> TlsContexts:
+    """Contexts that present the material's leaf and trust its bundle alone; `config.cipher_suites` for the second.
 
     Raises BadCertificate for what OpenSSL does not take, such as a key that is too short for its security level.
     """
     try:
-        client = _profile(SSL.TLS_CLIENT_METHOD, material)
+        client = _profile(SSL.TLS_CLIENT_METHOD, material, cipher_suites)
         client.set_alpn_protos([_ALPN])
-        server = _profile(SSL.TLS_SERVER_METHOD, material)
+        server = _profile(SSL.TLS_SERVER_METHOD, material, cipher_suites)
         server.set_alpn_select_callback(_select_protocol)
     except (SSL.Error, crypto.Error) as error:
         raise BadCertificate("unusable", f"OpenSSL does not take this certificate, key or bundle: {error}") from error
@@ -85,10 +85,12 @@ def verified_chain(connection: SSL.Connection) -> tuple[x509.Certificate, ...]:
     return tuple(connection.get_verified_chain(as_cryptography=True) or ())
 
 
-def _profile(method: int, material: Material) -> SSL.Context:
+def _profile(method: int, material: Material, cipher_suites: str) -> SSL.Context:
     context = SSL.Context(method)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     context.set_max_proto_version(SSL.TLS1_3_VERSION)
+    if cipher_suites:
+        context.set_tls13_ciphersuites(cipher_suites.encode())
     # Under TLS 1.3 NO_TICKET alone still sends tickets that name a cached session: without a cache they name nothing.
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)

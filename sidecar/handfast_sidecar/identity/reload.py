@@ -45,8 +45,17 @@ class Identity:
 class IdentityKeeper:
     """Holds the current identity and follows the Secret's directory."""
 
-    def __init__(self, directory: Path, registry: Registry, *, poll_s: float = POLL_S, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        registry: Registry,
+        *,
+        cipher_suites: str = "",
+        poll_s: float = POLL_S,
+        clock: Clock = utc_now,
+    ) -> None:
         self._directory = directory
+        self._cipher_suites = cipher_suites
         self._poll_s = poll_s
         self._clock = clock
         self._current: Identity | None = None
@@ -86,7 +95,7 @@ class IdentityKeeper:
         """Read the directory; raises BadCertificate or BadConfig, because without an identity there is no sidecar."""
         self._seen = _version(self._directory)
         material = read_material(self._directory)
-        self._adopt(Identity(material, build_contexts(material)))
+        self._adopt(Identity(material, build_contexts(material, self._cipher_suites)))
         if material.expired(self._clock()):
             log.error("the leaf has expired, peers refuse it until the operator renews it", extra=_fields(material))
         return self.current
@@ -132,7 +141,7 @@ class IdentityKeeper:
         now = self._clock()
         if material.expired(now) and not current.material.expired(now):
             raise BadCertificate("expired", "the new leaf has expired already, and the one in use has not")
-        return Identity(material, build_contexts(material))
+        return Identity(material, build_contexts(material, self._cipher_suites))
 
     def _adopt(self, identity: Identity) -> None:
         leaf = identity.leaf

@@ -6,10 +6,11 @@ log can be searched by field and no record can forge another one.
 
 import json
 import logging
-import sys
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, TextIO
+
+from handfast_sidecar.observe.line_writer import LineWriter
 
 _RECORD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 """What every record has; the rest came in through `extra`."""
@@ -23,7 +24,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": _timestamp(record.created),
+            "time": timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -43,15 +44,30 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _timestamp(created: float) -> str:
+def timestamp(created: float) -> str:
     """RFC 3339, UTC, milliseconds; many records share a second."""
     seconds = int(created)
     return f"{_second(seconds)}.{int((created - seconds) * 1000):03d}Z"
 
 
+class _LineHandler(logging.Handler):
+    """Records into the process's one stream of lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            lines.write(self.format(record))
+        except Exception:  # noqa: BLE001 - as every handler of the standard library: a log never ends the program
+            self.handleError(record)
+
+
+lines = LineWriter()
+"""Everything that this process says; `configure` may name another stream."""
+
+
 def configure(level: str = "info", stream: TextIO | None = None) -> None:
     """Send every record of this process to standard error as JSON. An unknown level means "info", and says so."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    lines.redirect(stream)
+    handler = _LineHandler()
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     for old in list(root.handlers):

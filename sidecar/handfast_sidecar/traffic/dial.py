@@ -4,8 +4,8 @@ import asyncio
 import socket
 from typing import Final
 
+from handfast_sidecar.loop.readiness import writable
 from handfast_sidecar.traffic.sockets import start_connect
-from handfast_sidecar.tunnel.readiness import writable
 
 DIAL_TIMEOUT_S: Final = 10.0
 """Seconds for a destination outside the mesh to accept: shorter than most applications' own time-outs."""
@@ -13,7 +13,9 @@ DIAL_TIMEOUT_S: Final = 10.0
 
 async def dial(address: str, port: int, timeout_s: float = DIAL_TIMEOUT_S) -> socket.socket:
     """A connected non-blocking socket. Raises OSError, TimeoutError included."""
-    sock = start_connect(address, port)
+    sock, connected = start_connect(address, port)
+    if connected:
+        return sock
     try:
         async with asyncio.timeout(timeout_s):
             await writable(sock)

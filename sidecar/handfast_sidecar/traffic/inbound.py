@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from handfast_sidecar.loop.deadlines import Deadlines
 from handfast_sidecar.policy.in_force import PolicyInForce
 from handfast_sidecar.policy.verdict import Verdict, plaintext_verdict, tunnel_verdict
 from handfast_sidecar.traffic.connection import Connection, Journal
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 APP_DIAL_TIMEOUT_S: Final = 5.0
 """Seconds for this pod's own application to accept."""
+PREFACE_TIMEOUT_S: Final = 10.0
+"""Seconds from a stream's first frame to its complete preface."""
 
 
 class Inbound:
@@ -50,6 +53,8 @@ class Inbound:
         self.relays: set[Relay | PlainRelay] = set()
         self.draining = False
         self.released: Callable[[], None] = lambda: None
+        self.prefaces = Deadlines(PREFACE_TIMEOUT_S)
+        self.dials = Deadlines(APP_DIAL_TIMEOUT_S)
 
     def stream(self, tunnel: Tunnel, stream: Stream) -> StreamSink:
         """A peer opened a stream: its preface says what it wants."""

@@ -5,7 +5,11 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
+
+from handfast_sidecar.loop import poller
+from handfast_sidecar.loop.poller import READ
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +31,7 @@ class Listener:
         self._free = slots
         self._accepted = accepted
         self._loop = asyncio.get_running_loop()
+        self._poller = poller.current()
         self._listening = False
         self._listen()
 
@@ -52,14 +57,14 @@ class Listener:
         if self._sockets and self._free > 0:
             self._listening = True
             for sock in self._sockets:
-                self._loop.add_reader(sock.fileno(), self._readable, sock)
+                self._poller.watch(sock.fileno(), READ, partial(self._readable, sock))
 
     def _pause(self) -> None:
         self._listening = False
         for sock in self._sockets:
-            self._loop.remove_reader(sock.fileno())
+            self._poller.forget(sock.fileno())
 
-    def _readable(self, listener: socket.socket) -> None:
+    def _readable(self, listener: socket.socket, _events: int) -> None:
         for _ in range(BURST):
             if self._free <= 0:
                 self._pause()
@@ -77,6 +82,5 @@ class Listener:
                 log.error("cannot accept, trying again", extra={"listener": self.name, "error": str(error)})
                 return
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._free -= 1
             self._accepted(sock)

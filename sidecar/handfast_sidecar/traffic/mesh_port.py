@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 HANDSHAKES: Final = 256
 """Handshakes in flight. Each costs about 100 KB and a millisecond; more wait in the kernel's queue."""
 MAX_TUNNELS: Final = 4096
-"""Tunnels from other pods; each has its own buffers of about 300 KB."""
+"""Tunnels from other pods together; an idle one costs about 60 KB."""
+MAX_TUNNELS_PER_PEER: Final = 128
+"""Tunnels from one pod: a few carry new connections, and each rotation may leave one to a long connection."""
 
 
 class MeshPort:
@@ -81,6 +83,10 @@ class MeshPort:
             source = sock.getpeername()[0]
             expected = Expectation(identity.leaf.spiffe_id.trust_domain)
             secured = await secure(sock, identity.contexts.server, expected, server=True)
+            if self.registry.of_peer(secured.peer) >= MAX_TUNNELS_PER_PEER:
+                raise HandshakeFailed(
+                    "too_many_tunnels_of_peer", f"{secured.peer.spiffe_id} has {MAX_TUNNELS_PER_PEER} tunnels already"
+                )
             tunnel = Tunnel(
                 secured,
                 identity.leaf.not_after,

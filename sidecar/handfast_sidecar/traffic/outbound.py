@@ -194,7 +194,7 @@ class Outbound:
             answer,
             address,
             connection.destination_port,
-            in_cluster=self._in_cluster(address),
+            in_cluster=answer is None and self._in_cluster(address),
             load=self._pool.open_streams,
             random=self._random,
         )

@@ -3,11 +3,12 @@
 Each direction has one buffer and stops reading while it is not empty, so memory is bounded by two buffers.
 """
 
-import asyncio
 import socket
 from collections.abc import Callable
 from typing import Final
 
+from handfast_sidecar.loop import poller
+from handfast_sidecar.loop.poller import READ, WRITE
 from handfast_sidecar.traffic.connection import OK, Connection
 from handfast_sidecar.traffic.sockets import abort
 
@@ -19,7 +20,7 @@ _SHARED: Final = memoryview(bytearray(READ_BYTES))
 class PlainRelay:
     """Carries bytes, FIN and RST between the side that dialled and the side it reached."""
 
-    __slots__ = ("_dialler", "_finished", "_loop", "_over", "connection")
+    __slots__ = ("_dialler", "_finished", "_over", "connection")
 
     def __init__(
         self,
@@ -28,7 +29,6 @@ class PlainRelay:
         connection: Connection,
         finished: Callable[["PlainRelay"], None],
     ) -> None:
-        self._loop = asyncio.get_running_loop()
         self.connection = connection
         self._finished = finished
         self._over = False
@@ -76,11 +76,11 @@ class PlainRelay:
 class _Side:
     """One socket, and the bytes that wait for it."""
 
-    __slots__ = ("_loop", "_pending", "_reading", "_relay", "fd", "fin_passed", "fin_wanted", "other", "sock")
+    __slots__ = ("_pending", "_poller", "_reading", "_relay", "fd", "fin_passed", "fin_wanted", "other", "sock")
 
     def __init__(self, relay: PlainRelay, sock: socket.socket) -> None:
         self._relay = relay
-        self._loop = asyncio.get_running_loop()
+        self._poller = poller.current()
         self.sock = sock
         self.fd = sock.fileno()
         self._pending: memoryview | None = None
@@ -91,17 +91,24 @@ class _Side:
     def read_on(self) -> None:
         if not (self._reading or self.other.fin_wanted):
             self._reading = True
-            self._loop.add_reader(self.fd, self._readable)
+            self._watch()
 
     def pause(self) -> None:
         self._reading = False
-        self._loop.remove_reader(self.fd)
+        self._watch()
 
     def detach(self) -> None:
-        self._loop.remove_reader(self.fd)
-        self._loop.remove_writer(self.fd)
+        self._poller.closing(self.fd)
 
-    def _readable(self) -> None:
+    def _watch(self) -> None:
+        waits = WRITE if self._pending is not None else 0
+        self._poller.watch(self.fd, (READ if self._reading else 0) | waits, self._ready)
+
+    def _ready(self, events: int) -> None:
+        if self._pending is not None and events != READ:
+            self._writable()
+        if not self._reading or events == WRITE:
+            return
         try:
             count = self.sock.recv_into(_SHARED)
         except BlockingIOError:
@@ -128,7 +135,7 @@ class _Side:
         if sent < len(view):
             self._pending = memoryview(bytes(view[sent:]))
             self.other.pause()
-            self._loop.add_writer(self.fd, self._writable)
+            self._watch()
 
     def fin(self) -> None:
         """The other side ended: pass it on after what is pending."""
@@ -157,7 +164,7 @@ class _Side:
             self._pending = rest
             return
         self._pending = None
-        self._loop.remove_writer(self.fd)
+        self._watch()
         if self.fin_wanted:
             self.fin()
         else:

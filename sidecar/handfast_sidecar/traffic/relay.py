@@ -4,29 +4,55 @@ FIN and RST keep their meaning: the application's half-close becomes the stream'
 application holds back its own stream by its window, and nothing else.
 """
 
-import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
+from handfast_sidecar.loop import poller
+from handfast_sidecar.loop.poller import READ, WRITE
+from handfast_sidecar.traffic import backlog
 from handfast_sidecar.traffic.connection import OK, Connection
 from handfast_sidecar.traffic.sockets import abort
 from handfast_sidecar.tunnel.mux import Stream
+
+CHUNK_BYTES: Final = 64 * 1024
+"""Bytes kept together while they wait: a peer may send them one at a time, and each object costs more than a byte."""
 
 
 class Relay:
     """A connected application on one end of a stream; a `StreamSink`."""
 
-    __slots__ = ("_ended", "_fd", "_finished", "_loop", "_over", "_queue", "_reading", "_sock", "connection", "stream")
+    __slots__ = (
+        "_ended",
+        "_fd",
+        "_finished",
+        "_held",
+        "_offset",
+        "_over",
+        "_poller",
+        "_queue",
+        "_reading",
+        "_receive",
+        "_send",
+        "_sock",
+        "connection",
+        "stream",
+    )
 
     def __init__(
         self, sock: socket.socket, stream: Stream, connection: Connection, finished: Callable[["Relay"], None]
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._poller = poller.current()
         self._sock = sock
         self._fd = sock.fileno()
-        self._queue: deque[memoryview] = deque()
+        self._receive, self._send = sock.recv_into, sock.send
+        self._queue: deque[bytearray] = deque()
+        self._offset = 0
+        """Bytes of the first in the queue that are sent."""
         self._reading = False
+        self._held = 0
+        """Bytes in the queue."""
         self._ended = False
         self._over = False
         self._finished = finished
@@ -41,17 +67,17 @@ class Relay:
         """There may be room on the tunnel: read the application again."""
         if not (self._reading or self._over or self.stream.finished):
             self._reading = True
-            self._loop.add_reader(self._fd, self._readable)
+            self._watch()
 
     def data(self, view: memoryview) -> None:
         """Bytes for the application: at once as many as its socket takes, the rest when it reads on."""
         if self._over:
             return
         if self._queue:
-            self._queue.append(memoryview(bytes(view)))
+            self._hold(view)
             return
         try:
-            sent = self._sock.send(view)
+            sent = self._send(view)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -59,10 +85,9 @@ class Relay:
             return
         if sent:
             self.connection.bytes_in += sent
-            self.stream.credit(sent, keeps_up=sent == len(view))
-        if sent < len(view):
-            self._queue.append(memoryview(bytes(view[sent:])))
-            self._loop.add_writer(self._fd, self._writable)
+            self.stream.credit(sent, sent == len(view))
+        if sent < len(view) and self._hold(view[sent:]):
+            self._watch()
 
     def end(self) -> None:
         """The peer's application sent FIN: so do we, after what is still queued."""
@@ -79,13 +104,36 @@ class Relay:
         self.stream.reset()
         self._close(reason, with_rst=True)
 
-    def _readable(self) -> None:
+    def _hold(self, view: memoryview) -> bool:
+        """Keep bytes until the application reads on; without room for them the connection ends."""
+        if not backlog.POD.take(len(view), self._held):
+            self.stop("out_of_memory")
+            return False
+        self._held += len(view)
+        if self._queue and len(self._queue[-1]) + len(view) <= CHUNK_BYTES:
+            self._queue[-1] += view
+        else:
+            self._queue.append(bytearray(view))
+        return True
+
+    def _let_go(self, count: int) -> None:
+        self._held -= count
+        backlog.POD.give(count, self._held)
+
+    def _watch(self) -> None:
+        self._poller.watch(self._fd, (READ if self._reading else 0) | (WRITE if self._queue else 0), self._ready)
+
+    def _ready(self, events: int) -> None:
+        if self._queue and events != READ:
+            self._writable()
+        if not self._reading or events == WRITE:
+            return
         view = self.stream.reserve()
         if view is None:
             self._pause()
             return
         try:
-            count = self._sock.recv_into(view)
+            count = self._receive(view)
         except BlockingIOError:
             return
         except OSError:
@@ -95,29 +143,32 @@ class Relay:
             self.stream.commit(count)
             self.connection.bytes_out += count
         else:
-            self._pause()
             self.stream.finish()
             self._maybe_over()
+            if not self._over:
+                self._pause()
 
     def _writable(self) -> None:
         queue, credited = self._queue, 0
         try:
             while queue:
-                sent = self._sock.send(queue[0])
+                sent = self._send(memoryview(queue[0])[self._offset :])
                 credited += sent
-                if sent < len(queue[0]):
-                    queue[0] = queue[0][sent:]
+                self._offset += sent
+                if self._offset < len(queue[0]):
                     break
                 queue.popleft()
+                self._offset = 0
         except BlockingIOError:
             pass
         except OSError:
             self._app_aborted()
             return
+        self._let_go(credited)
         self.connection.bytes_in += credited
-        self.stream.credit(credited, keeps_up=False)
+        self.stream.credit(credited, False)
         if not queue:
-            self._loop.remove_writer(self._fd)
+            self._watch()
             if self._ended:
                 self._pass_fin()
 
@@ -141,15 +192,16 @@ class Relay:
     def _pause(self) -> None:
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self._fd)
+            self._watch()
 
     def _close(self, reason: str, *, with_rst: bool) -> None:
         if self._over:
             return
         self._over = True
-        self._pause()
-        self._loop.remove_writer(self._fd)
+        self._reading = False
+        self._poller.closing(self._fd)
         self._queue.clear()
+        self._let_go(self._held)
         if with_rst:
             abort(self._sock)
         else:

@@ -50,7 +50,10 @@ Route = ByTunnel | Plain | Refuse
 def route(
     answer: AddressAnswer | None, address: str, port: int, *, in_cluster: bool, load: OpenStreams, random: Random
 ) -> Route:
-    """Decide for a connection to `address` and `port`, as the application dialled them."""
+    """Decide for a connection to `address` and `port`, as the application dialled them.
+
+    `in_cluster` is asked only of an address that has no answer.
+    """
     match answer:
         case None:
             return _unanswered(address, port, in_cluster=in_cluster)

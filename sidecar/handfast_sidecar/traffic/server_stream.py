@@ -3,10 +3,12 @@
 Nothing here waits in a task: a new connection is a frame and one connect.
 """
 
-import asyncio
-from typing import TYPE_CHECKING, Final
+import socket
+from typing import TYPE_CHECKING
 
 from handfast_sidecar.errors import BadFrame
+from handfast_sidecar.loop import poller
+from handfast_sidecar.loop.poller import WRITE
 from handfast_sidecar.traffic.connection import Connection
 from handfast_sidecar.traffic.dial import check_connected
 from handfast_sidecar.traffic.relay import Relay
@@ -19,25 +21,18 @@ from handfast_sidecar.tunnel.preface import Preface
 from handfast_sidecar.tunnel.reasons import Reason
 
 if TYPE_CHECKING:
-    import socket
-
     from handfast_sidecar.traffic.inbound import Inbound
-
-APP_DIAL_TIMEOUT_S: Final = 5.0
-PREFACE_TIMEOUT_S: Final = 10.0
-"""Seconds from a stream's first frame to its complete preface."""
 
 
 class ServerStream:
     """Collects what comes before the application is there; a `StreamSink`."""
 
     __slots__ = (
-        "_deadline",
         "_ended",
         "_inbound",
-        "_loop",
         "_over",
         "_pending",
+        "_poller",
         "_sock",
         "_stream",
         "_tunnel",
@@ -46,12 +41,12 @@ class ServerStream:
 
     def __init__(self, inbound: "Inbound", tunnel: Tunnel, stream: Stream) -> None:
         self._inbound, self._tunnel, self._stream = inbound, tunnel, stream
-        self._loop = asyncio.get_running_loop()
-        self._pending = b""
+        self._poller = poller.current()
+        self._pending = bytearray()
         self._sock: socket.socket | None = None
         self._ended = self._over = False
         self.connection = Connection("in", tunnel.peer_address, 0, "", 0, peer=tunnel.peer.spiffe_id, tunnel=tunnel)
-        self._deadline = self._loop.call_later(PREFACE_TIMEOUT_S, self._refuse, Reason.BAD_PREFACE)
+        inbound.prefaces.add(self._no_preface)
 
     def data(self, view: memoryview) -> None:
         if self._over:
@@ -66,8 +61,9 @@ class ServerStream:
             return
         if parsed is not None:
             header, length = parsed
+            self._inbound.prefaces.discard(self._no_preface)
             self._stream.credit(length, keeps_up=True)
-            self._pending = self._pending[length:]
+            del self._pending[:length]
             self._dial(header)
 
     def end(self) -> None:
@@ -92,26 +88,30 @@ class ServerStream:
         if reason is not Reason.CONNECTED:
             self._refuse(reason)
             return
-        self._deadline.cancel()
         try:
-            self._sock = start_connect(header.destination, header.destination_port)
+            self._sock, connected = start_connect(header.destination, header.destination_port)
         except OSError:
             self._refuse(Reason.CONNECTION_REFUSED)
             return
-        self._deadline = self._loop.call_later(APP_DIAL_TIMEOUT_S, self._refuse, Reason.UNREACHABLE)
-        self._loop.add_writer(self._sock.fileno(), self._connected)
+        if connected:
+            self._relay(self._sock)
+        else:
+            self._inbound.dials.add(self._unreachable)
+            self._poller.watch(self._sock.fileno(), WRITE, self._writable)
 
-    def _connected(self) -> None:
+    def _writable(self, _events: int) -> None:
         sock = self._sock
         if sock is None:
             return
-        self._loop.remove_writer(sock.fileno())
         try:
             check_connected(sock)
         except OSError:
             self._refuse(Reason.CONNECTION_REFUSED)
             return
-        self._deadline.cancel()
+        self._inbound.dials.discard(self._unreachable)
+        self._relay(sock)
+
+    def _relay(self, sock: socket.socket) -> None:
         self._over = True
         stream = self._stream
         stream.send(bytes([Reason.CONNECTED]), Flag.ACK)
@@ -123,6 +123,12 @@ class ServerStream:
             relay.data(memoryview(self._pending))
         if self._ended:
             relay.end()
+
+    def _no_preface(self) -> None:
+        self._refuse(Reason.BAD_PREFACE)
+
+    def _unreachable(self) -> None:
+        self._refuse(Reason.UNREACHABLE)
 
     def _refuse(self, reason: Reason) -> None:
         if self._over:
@@ -136,10 +142,11 @@ class ServerStream:
         if self._over:
             return
         self._over = True
-        self._pending = b""
-        self._deadline.cancel()
+        self._pending.clear()
+        self._inbound.prefaces.discard(self._no_preface)
+        self._inbound.dials.discard(self._unreachable)
         if self._sock is not None:
-            self._loop.remove_writer(self._sock.fileno())
+            self._poller.closing(self._sock.fileno())
             self._sock.close()
         self.connection.reason = reason
         self._inbound.over(self.connection)

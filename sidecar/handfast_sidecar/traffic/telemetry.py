@@ -1,5 +1,6 @@
 """What is told of connections and tunnels: metrics, the access log, and the evidence for the directory."""
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -10,6 +11,8 @@ from handfast_sidecar.observe.evidence import EdgeTable
 from handfast_sidecar.observe.metrics import Registry
 from handfast_sidecar.traffic.connection import OK, Connection
 from handfast_sidecar.tunnel.connection import Tunnel
+
+log = logging.getLogger(__name__)
 
 
 class Telemetry:
@@ -85,6 +88,15 @@ class Telemetry:
         """What to call with each tunnel of a side: `client` or `server`."""
 
         def opened(tunnel: Tunnel) -> None:
+            log.info(
+                "tunnel opened",
+                extra={
+                    "side": side,
+                    "peer": str(tunnel.peer.spiffe_id),
+                    "peer_address": tunnel.peer_address,
+                    "tls": {"version": tunnel.version, "cipher": tunnel.cipher, "group": tunnel.group},
+                },
+            )
             self._tunnels.labels(side).inc()
             self._opened.labels(side, tunnel.version, tunnel.cipher, tunnel.group).inc()
 

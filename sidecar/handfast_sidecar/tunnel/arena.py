@@ -2,14 +2,18 @@
 
 Applications are read straight into it, behind 12 free bytes for the frame's header: no joins, no copies. Frames that
 must not wait for room (credit, FIN, RST) go to `overflow` when it is full, and data waits until that has drained.
+
+It is a mapping of its own: pages are the kernel's until bytes are put there, and `give_back` returns those that bulk
+has touched.
 """
 
+import mmap
 from typing import Final
 
-from handfast_sidecar.errors import BadFrame
-
 ARENA_BYTES: Final = 256 * 1024
-"""Bytes kept per tunnel. Larger ones gain bulk a few percent and cost small requests beside it their latency."""
+"""Bytes per tunnel. Larger ones gain bulk a few percent and cost small requests beside it their latency."""
+KEPT_BYTES: Final = 16 * 1024
+"""Bytes of an idle tunnel's arena that stay in memory: what small requests fill."""
 MIN_ROOM: Final = 4096
 """Bytes below which data waits for the next flush, so that bulk is not cut into crumbs."""
 MAX_OVERFLOW: Final = 1 << 20
@@ -19,42 +23,51 @@ MAX_OVERFLOW: Final = 1 << 20
 class Arena:
     """A fixed buffer, filled at one end by frames and emptied at the other by TLS."""
 
-    __slots__ = ("buffer", "filled", "overflow", "sent", "view")
+    __slots__ = ("_highest", "buffer", "filled", "limit", "overflow", "sent", "view")
 
     def __init__(self, size: int = ARENA_BYTES) -> None:
-        self.buffer = bytearray(size)
+        self.buffer = mmap.mmap(-1, size)
         self.view = memoryview(self.buffer)
         self.filled = 0
         self.sent = 0
+        self.limit = size
+        """How far data may fill it; 0 while control frames wait before it."""
         self.overflow = bytearray()
+        self._highest = 0
 
     @property
     def empty(self) -> bool:
         return self.sent == self.filled and not self.overflow
 
-    def room(self) -> int:
-        """Bytes that data may take, header included; 0 while control frames wait before it."""
-        return 0 if self.overflow else len(self.buffer) - self.filled
-
-    def append(self, data: bytes) -> None:
-        """Take bytes that must not wait; raises BadFrame when the peer lets too many pile up."""
+    def append(self, data: bytes) -> bool:
+        """Take bytes that must not wait; False when the peer has let too many pile up, and these are lost."""
         end = self.filled + len(data)
-        if not self.overflow and end <= len(self.buffer):
-            self.buffer[self.filled : end] = data
+        if not self.overflow and end <= len(self.view):
+            self.view[self.filled : end] = data
             self.filled = end
-            return
+            return True
         if len(self.overflow) + len(data) > MAX_OVERFLOW:
-            raise BadFrame(f"more than {MAX_OVERFLOW} bytes of answers wait for a peer that does not read")
+            return False
         self.overflow += data
+        self.limit = 0
+        return True
 
     def consumed(self, count: int) -> None:
         """TLS took this many bytes; when all are gone, what overflowed moves in."""
         self.sent += count
         if self.sent < self.filled:
             return
+        self._highest = max(self._highest, self.filled)
         self.sent = self.filled = 0
         if self.overflow:
-            moved = min(len(self.overflow), len(self.buffer))
-            self.buffer[:moved] = self.overflow[:moved]
+            moved = min(len(self.overflow), len(self.view))
+            self.view[:moved] = self.overflow[:moved]
             del self.overflow[:moved]
             self.filled = moved
+            self.limit = 0 if self.overflow else len(self.view)
+
+    def give_back(self) -> None:
+        """Return to the kernel what bulk has touched, when nothing waits; what was there reads as zeros."""
+        if self._highest > KEPT_BYTES and self.empty:
+            self.buffer.madvise(mmap.MADV_DONTNEED, KEPT_BYTES, len(self.view) - KEPT_BYTES)
+            self._highest = 0

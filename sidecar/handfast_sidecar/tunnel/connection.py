@@ -12,20 +12,24 @@ from typing import Final
 from handfast_sidecar import __version__
 from handfast_sidecar.errors import BadFrame
 from handfast_sidecar.identity.clock import Clock, utc_now
+from handfast_sidecar.loop import poller
+from handfast_sidecar.loop.poller import READ, WRITE
 from handfast_sidecar.tunnel import hello, renewal
 from handfast_sidecar.tunnel.control import ControlSink
 from handfast_sidecar.tunnel.frames import Flag, GoAway
 from handfast_sidecar.tunnel.handshake import Secured
 from handfast_sidecar.tunnel.hello import ControlLine, DrainNotice, TunnelHello
-from handfast_sidecar.tunnel.mux import Mux, Stream, StreamSink
-from handfast_sidecar.tunnel.tls import NO_DATA, RECORD_BYTES
+from handfast_sidecar.tunnel.mux import FLOODED, Mux, Stream, StreamSink
+from handfast_sidecar.tunnel.tls import NO_DATA
 
 log = logging.getLogger(__name__)
 
-TICK_S: Final = 5.0
+TICK_S: Final = 4.0
 """Seconds between looks at a silent peer."""
-DEAD_AFTER_TICKS: Final = 3
-"""Silent ticks, each answered with a ping, after which the peer is given up: 15 to 20 s."""
+DEAD_AFTER_TICKS: Final = 4
+"""Looks at a peer that stays silent, from the second on with a ping, after which it is given up: within 20 s."""
+INTRODUCTION_S: Final = 10.0
+"""Seconds that a client has to say hello, once its certificate was accepted."""
 READ_BYTES: Final = 256 * 1024
 """Bytes of plaintext read in one turn of the loop before others get theirs."""
 _PLAIN: Final = memoryview(bytearray(READ_BYTES))
@@ -70,13 +74,14 @@ class Tunnel:
         self._loop = asyncio.get_running_loop()
         self._sock, self._tls = secured.sock, secured.tls
         self._fd = secured.sock.fileno()
+        self._poller = poller.current()
         self._accept, self._on_closed, self._on_said = accept, closed, said
-        self._scheduled = self._blocked = False
+        self._blocked = False
         self._failure = ""
         self._silent_ticks = 0
-        self.idle_since = self._loop.time()
+        self.idle_since = self._began = self._loop.time()
         self.mux = Mux(client=not secured.server, accept=self._opened, wake=self._wake, flush=self._write_out)
-        self._loop.add_reader(self._fd, self._readable)
+        self._poller.watch(self._fd, READ, self._ready)
         self._expiry = self._loop.call_later(self._seconds_left(), self._expired)
         self._tick = self._loop.call_later(TICK_S, self._ticked)
         # Records that came with the last bytes of the handshake are in OpenSSL's buffer: the socket would stay silent.
@@ -148,8 +153,7 @@ class Tunnel:
         self._tick.cancel()
         if not self._failure and not self._blocked:
             self._write_out()
-        self._loop.remove_reader(self._fd)
-        self._loop.remove_writer(self._fd)
+        self._poller.forget(self._fd)
         if not self._failure:
             self._tls.close_notify()
         self._sock.close()
@@ -174,12 +178,14 @@ class Tunnel:
 
     def _ticked(self) -> None:
         self._tick = self._loop.call_later(TICK_S, self._ticked)
+        self._silent_ticks += 1
         if self._silent_ticks >= DEAD_AFTER_TICKS:
             self.close("peer_silent")
-            return
-        if self._silent_ticks:
+        elif not self.id and self._loop.time() - self._began > INTRODUCTION_S:
+            self.close("no_hello")
+        elif self._silent_ticks > 1:
             self.mux.ping(self._silent_ticks)
-        self._silent_ticks += 1
+            self.mux.arena.give_back()
 
     def _opened(self, stream: Stream) -> StreamSink | None:
         if self._accept is None:
@@ -191,6 +197,8 @@ class Tunnel:
     def _said(self, line: ControlLine) -> None:
         match line:
             case TunnelHello() if self._accept is not None:
+                if self.id:
+                    raise BadFrame("the peer introduced the tunnel twice")
                 self.id = line.tunnel
                 # The answer tells the client which version it talks to, and that its certificate was accepted.
                 self.mux.streams[hello.CONTROL_STREAM].send(TunnelHello(__version__, line.tunnel).encode(), Flag.ACK)
@@ -203,13 +211,13 @@ class Tunnel:
         self._on_said(self, line)
 
     def _wake(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+        """What all streams collect during one turn of the poller leaves together at its end."""
+        self._poller.at_end(self._flush)
 
     def _flush(self) -> None:
-        """Once per turn of the loop: what all streams collected leaves together."""
-        self._scheduled = False
+        self.mux.woken = False
+        if self.mux.flooded:
+            self.close("protocol_error", FLOODED)
         if not (self._blocked or self.closed):
             self._write_out()
             if not self._blocked:
@@ -225,47 +233,39 @@ class Tunnel:
                 if arena.sent < arena.filled:
                     self._blocked = True
                     if not self.closed:
-                        self._loop.add_writer(self._fd, self._writable)
+                        self._poller.watch(self._fd, READ | WRITE, self._ready)
                     return
         except OSError as error:
             self._fail(str(error))
 
-    def _writable(self) -> None:
-        self._loop.remove_writer(self._fd)
-        self._blocked = False
-        self._flush()
+    def _ready(self, events: int) -> None:
+        if self._blocked and events != READ:
+            self._blocked = False
+            self._poller.watch(self._fd, READ, self._ready)
+            self._flush()
+        if events != WRITE:
+            self._readable()
 
     def _readable(self) -> None:
         if self.closed:
             return
         self._silent_ticks = 0
-        filled = self._fill()
-        if not filled:
-            return
         try:
-            self.mux.receive(_PLAIN[:filled])
+            count = self._tls.read_into(_PLAIN)
+            if count == NO_DATA:
+                return
+            if not count:
+                self._fail("the peer closed it")
+                return
+            self.mux.receive(_PLAIN[:count])
+        except OSError as error:
+            self._fail(str(error))
         except BadFrame as error:
             self.mux.go_away(GoAway.PROTOCOL_ERROR)
             self.close("protocol_error", str(error))
-
-    def _fill(self) -> int:
-        """Read what is there into the shared buffer; bytes that came before the end are handed on as well."""
-        read, filled = self._tls.read_into, 0
-        try:
-            while READ_BYTES - filled >= RECORD_BYTES:
-                count = read(_PLAIN[filled : filled + RECORD_BYTES])
-                if count == NO_DATA:
-                    return filled
-                if not count:
-                    self._fail("the peer closed it")
-                    return filled
-                filled += count
-        except OSError as error:
-            self._fail(str(error))
-            return filled
-        # OpenSSL may hold more, of which the socket will not tell.
-        self._loop.call_soon(self._readable)
-        return filled
+        if self._tls.has_more:
+            # Others get their turn first.
+            self._loop.call_soon(self._readable)
 
     def _fail(self, failure: str) -> None:
         """Close soon, never from within a stream's own call."""

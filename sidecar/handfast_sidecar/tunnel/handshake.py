@@ -15,7 +15,8 @@ from handfast_sidecar.errors import BadCertificate, HandshakeFailed
 from handfast_sidecar.identity.contexts import verify_failure
 from handfast_sidecar.identity.leaf import Leaf, read_peer
 from handfast_sidecar.identity.spiffe import SpiffeId
-from handfast_sidecar.tunnel.readiness import readable, writable
+from handfast_sidecar.loop.readiness import readable, writable
+from handfast_sidecar.tunnel.direct import ENGINE
 from handfast_sidecar.tunnel.tls import TlsConnection, Want
 from handfast_sidecar.wellknown import ALPN_TUNNEL
 
@@ -43,7 +44,7 @@ class Expectation:
 
 async def secure(sock: socket.socket, context: SSL.Context, expected: Expectation, *, server: bool) -> Secured:
     """Run the handshake and check the peer. Raises HandshakeFailed, and leaves closing the socket to the caller."""
-    tls = TlsConnection(context, sock, server=server)
+    tls = ENGINE(context, sock, server=server)
     try:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
             while (want := _step(tls)) is not None:

@@ -53,9 +53,8 @@ def decode(line: bytes) -> ControlLine | None:
         if "hello" in document:
             if document["hello"] != HELLO:
                 raise BadFrame(f"hello of version {document['hello']!r}, this sidecar speaks {HELLO}")
-            return TunnelHello(
-                str(document["version"]), _tunnel(document["tunnel"]), _tunnel(document.get("renews") or "")
-            )
+            renews = _tunnel(document["renews"]) if document.get("renews") else ""
+            return TunnelHello(str(document["version"]), _tunnel(document["tunnel"]), renews)
         if "drain" in document:
             return DrainNotice(str(document["drain"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -68,10 +67,10 @@ def new_tunnel_id() -> str:
     return base64.b64encode(secrets.token_bytes(TUNNEL_ID_BYTES)).decode()
 
 
-def _tunnel(text: str) -> str:
-    if text and len(base64.b64decode(text, validate=True)) != TUNNEL_ID_BYTES:
-        raise ValueError("a tunnel's name has 32 bytes")
-    return text
+def _tunnel(name: object) -> str:
+    if not isinstance(name, str) or len(base64.b64decode(name, validate=True)) != TUNNEL_ID_BYTES:
+        raise ValueError("a tunnel's name has 32 bytes, in base64")
+    return name
 
 
 class LineReader:

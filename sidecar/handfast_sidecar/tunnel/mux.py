@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from handfast_sidecar.errors import BadFrame
-from handfast_sidecar.tunnel.arena import MIN_ROOM, Arena
+from handfast_sidecar.tunnel.arena import MAX_OVERFLOW, MIN_ROOM, Arena
 from handfast_sidecar.tunnel.frames import (
     HEADER,
     HEADER_BYTES,
@@ -30,10 +30,14 @@ GROWTH_BUDGET: Final = 16 << 20
 MAX_STREAMS: Final = 20_000
 """Streams a peer may have open on one tunnel."""
 
+_pack_into: Final = HEADER.pack_into
 _DATA: Final = int(FrameType.DATA)
 _UPDATE: Final = int(FrameType.WINDOW_UPDATE)
 _PING: Final = int(FrameType.PING)
 _SYN, _ACK, _FIN, _RST = (int(flag) for flag in (Flag.SYN, Flag.ACK, Flag.FIN, Flag.RST))
+
+
+FLOODED: Final = f"more than {MAX_OVERFLOW} bytes of answers wait for a peer that does not read"
 
 
 class StreamSink(Protocol):
@@ -86,42 +90,56 @@ class Stream:
 
     def reserve(self) -> memoryview | None:
         """Where to put the next bytes, or None: wait for the sink's `resume`. Call `commit` before anything else."""
-        mux = self._mux
-        arena = mux.arena
-        room = arena.room() - HEADER_BYTES
-        if room < MIN_ROOM:
-            mux.flush()
-            room = arena.room() - HEADER_BYTES
-            if room < MIN_ROOM:
-                if not self.waiting:
-                    self.waiting = True
-                    mux.starved.append(self)
-                return None
-        limit = min(room, self.send_window, MAX_DATA_BYTES)
-        if limit <= 0:
-            return None
+        arena = self._mux.arena
         start = arena.filled + HEADER_BYTES
+        limit = arena.limit - start
+        if limit < MIN_ROOM:
+            if not self._make_room():
+                return None
+            start = arena.filled + HEADER_BYTES
+            limit = arena.limit - start
+        if limit > self.send_window:
+            limit = self.send_window
+            if limit <= 0:
+                return None
+        if limit > MAX_DATA_BYTES:  # noqa: PLR1730 - a call more for every frame
+            limit = MAX_DATA_BYTES
         return arena.view[start : start + limit]
 
     def commit(self, count: int) -> None:
         """Send the first `count` bytes of what `reserve` gave."""
-        arena = self._mux.arena
-        HEADER.pack_into(arena.buffer, arena.filled, VERSION, _DATA, 0, self.id, count)
+        mux = self._mux
+        arena = mux.arena
+        _pack_into(arena.buffer, arena.filled, VERSION, _DATA, 0, self.id, count)
         arena.filled += HEADER_BYTES + count
         self.send_window -= count
-        self._mux.wake()
+        if not mux.woken:
+            mux.woken = True
+            mux.wake()
+
+    def _make_room(self) -> bool:
+        """Flush the arena; when that is not enough, stand in the queue of those who wait."""
+        mux = self._mux
+        mux.flush()
+        if mux.arena.limit - mux.arena.filled - HEADER_BYTES >= MIN_ROOM:
+            return True
+        if not self.waiting:
+            self.waiting = True
+            mux.starved.append(self)
+        return False
 
     def send(self, data: bytes, flags: int = 0) -> None:
         """Send a few bytes that must not wait: a preface, a reason."""
         self.send_window -= len(data)
         self._mux.control(_DATA, flags, self.id, len(data), data)
 
-    def credit(self, count: int, *, keeps_up: bool) -> None:
+    def credit(self, count: int, keeps_up: bool) -> None:
         """`count` received bytes are handed on; a reader that keeps up gets a larger window."""
-        self._received += count
-        if self._received < self.window >> 1 or self.ended:
+        received = self._received + count
+        if received < self.window >> 1 or self.ended:
+            self._received = received
             return
-        delta, self._received = self._received, 0
+        delta, self._received = received, 0
         if keeps_up and self.window < BULK_WINDOW:
             grown = min(self.window, BULK_WINDOW - self.window, self._mux.growth_left)
             self._mux.growth_left -= grown
@@ -148,7 +166,7 @@ class Mux:
     """One side of a tunnel.
 
     accept  called with each stream the peer opens; returns its sink, or None to refuse it with an RST
-    wake    called when there is something to send, at most once until the shell has flushed
+    wake    called once when there is something to send, until the shell clears `woken`
     flush   called when the arena is full: send now what can be sent
     """
 
@@ -167,13 +185,19 @@ class Mux:
         self.peer_going_away = False
         self.pongs = 0
         self.wake = wake
+        self.woken = False
+        """Whether `wake` was called since the shell last flushed; the shell clears it."""
         self.flush = flush
+        self.flooded = False
+        """More answers wait than a peer who reads could have asked for: the tunnel is to be ended."""
         self._accept = accept
         self._client = client
         self._next_id = 1 if client else 2
         self._carry = b""
         self._remaining = 0
         self._current: Stream | None = None
+        self._ends = False
+        """Whether the payload under way is its stream's last."""
 
     def open(self, first: bytes, sink_of: Callable[[Stream], StreamSink]) -> Stream:
         """Open a stream with its first bytes; the sink is made from the stream."""
@@ -191,8 +215,11 @@ class Mux:
 
     def control(self, kind: int, flags: int, stream_id: int, length: int, payload: bytes = b"") -> None:
         """Queue a frame that must not wait for room."""
-        self.arena.append(HEADER.pack(VERSION, kind, flags, stream_id, length) + payload)
-        self.wake()
+        if not self.arena.append(HEADER.pack(VERSION, kind, flags, stream_id, length) + payload):
+            self.flooded = True
+        if not self.woken:
+            self.woken = True
+            self.wake()
 
     def ping(self, value: int) -> None:
         """Ask for a sign of life; `pongs` counts the answers."""
@@ -204,8 +231,9 @@ class Mux:
 
     def forget(self, stream: Stream) -> bool:
         """Take a stream out of the table; False when it was not in it."""
-        if self.streams.pop(stream.id, None) is None:
+        if self.streams.get(stream.id) is not stream:
             return False
+        del self.streams[stream.id]
         if self._current is stream:
             self._current = None
         self.growth_left += stream.window - INITIAL_WINDOW
@@ -225,11 +253,16 @@ class Mux:
             waiting, self.starved = self.starved, []
             for stream in waiting:
                 stream.waiting = False
-                if stream.id in self.streams:
+                if self.streams.get(stream.id) is stream:
                     stream.sink.resume()
 
     def receive(self, data: memoryview) -> None:
         """Take decrypted bytes as they come; raises BadFrame when the peer breaks the protocol."""
+        self._receive(data)
+        if self.flooded:
+            raise BadFrame(FLOODED)
+
+    def _receive(self, data: memoryview) -> None:
         position, end = 0, len(data)
         if self._carry:
             position = min(HEADER_BYTES - len(self._carry), end)
@@ -253,8 +286,18 @@ class Mux:
                 self._carry = bytes(data[position:])
                 return
             else:
-                self._frame(*unpack(data, position))
+                version, kind, flags, stream_id, length = unpack(data, position)
                 position += HEADER_BYTES
+                if not (version or kind or flags) and 0 < length <= end - position:
+                    # Plain data, all of it here: what nearly every frame is.
+                    stream = self.streams.get(stream_id)
+                    if stream is not None and length <= stream.recv_window and not stream.ended:
+                        stream.recv_window -= length
+                        stop = position + length
+                        stream.sink.data(data[position:stop])
+                        position = stop
+                        continue
+                self._frame(version, kind, flags, stream_id, length)
 
     def _frame(self, version: int, kind: int, flags: int, stream_id: int, length: int) -> None:
         if kind > 3 or version or flags > 15:
@@ -296,23 +339,28 @@ class Mux:
             # Of a stream that we closed while this was on its way: read past it.
             self._remaining, self._current = length, None
             return
-        stream.recv_window -= length
-        if stream.recv_window < 0 or stream.ended:
+        if length > stream.recv_window or stream.ended:
             raise BadFrame(f"stream {stream.id}: the peer sent more than its window, or after its FIN")
+        stream.recv_window -= length
         self._remaining, self._current = length, stream
         if flags & _RST:
             self._aborted(stream)
         elif flags & _FIN:
-            stream.ended = True
+            self._ends = True
             if not length:
                 self._payload_complete()
 
     def _payload_complete(self) -> None:
         stream, self._current = self._current, None
-        if stream is not None and stream.ended and stream.id in self.streams:
-            if stream.finished:
-                self.forget(stream)
-            stream.sink.end()
+        ends, self._ends = self._ends, False
+        if ends and stream is not None:
+            self._ended(stream)
+
+    def _ended(self, stream: Stream) -> None:
+        stream.ended = True
+        if stream.finished:
+            self.forget(stream)
+        stream.sink.end()
 
     def _update(self, stream: Stream, flags: int, delta: int) -> None:
         if flags & _RST:
@@ -322,11 +370,10 @@ class Mux:
         stream.send_window += delta
         if stream.send_window > MAX_WINDOW:
             raise BadFrame(f"stream {stream.id}: the peer's window exceeds {MAX_WINDOW} bytes")
-        if flags & _FIN and not stream.ended:
-            stream.ended, self._current = True, stream
-            self._payload_complete()
-        elif starving and stream.send_window > 0:
+        if starving and stream.send_window > 0:
             stream.sink.resume()
+        if flags & _FIN and not stream.ended and self.streams.get(stream.id) is stream:
+            self._ended(stream)
 
     def _aborted(self, stream: Stream) -> None:
         if self.forget(stream):

@@ -6,7 +6,6 @@ The server needs no protocol detection because of it: it is told the port (HAPro
 import socket
 import struct
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final
 
 from handfast_sidecar.errors import BadFrame
@@ -35,11 +34,15 @@ class Preface:
 
     def pack(self) -> bytes:
         """The header; source and destination must be of one address family."""
-        source, destination = ip_address(self.source), ip_address(self.destination)
-        if source.version != destination.version:
-            raise BadFrame(f"source {source} and destination {destination} are of different address families")
-        kind = _TCP4 if source.version == 4 else _TCP6
-        body = source.packed + destination.packed + _PORTS.pack(self.source_port, self.destination_port)
+        kind = _TCP6 if ":" in self.source else _TCP4
+        if (kind == _TCP6) != (":" in self.destination):
+            raise BadFrame(f"source {self.source} and destination {self.destination} are of different address families")
+        family = _FAMILY[kind]
+        body = (
+            socket.inet_pton(family, self.source)
+            + socket.inet_pton(family, self.destination)
+            + _PORTS.pack(self.source_port, self.destination_port)
+        )
         return _FIXED.pack(SIGNATURE, _VERSION_PROXY, kind, len(body)) + body
 
 

@@ -1,7 +1,8 @@
 """The one seam to TLS: a connection on a socket's descriptor, read into and written from our own buffers.
 
-Everything here is pyOpenSSL's public API. Nothing else in the data plane knows which library encrypts; `NO_DATA` tells
-"would block" from "closed" without an exception on the hot path of the callers.
+Nothing else in the data plane knows which library encrypts. `TlsConnection` is pyOpenSSL's public API alone; where the
+functions that it is made of can be called themselves (`tunnel/direct.py`), bytes pass without a copy. The same tests
+pass on both.
 """
 
 import socket
@@ -28,7 +29,7 @@ class Want(Enum):
 class TlsConnection:
     """TLS over one non-blocking socket."""
 
-    __slots__ = ("_connection", "_recv", "_send")
+    __slots__ = ("_connection", "_failure", "_recv", "_send", "has_more")
 
     def __init__(self, context: SSL.Context, sock: socket.socket, *, server: bool) -> None:
         self._connection = SSL.Connection(context, sock)
@@ -38,6 +39,9 @@ class TlsConnection:
             self._connection.set_connect_state()
         self._recv = self._connection.recv_into
         self._send = self._connection.send
+        self._failure: OSError | None = None
+        self.has_more = False
+        """Whether `read_into` has something to tell of which the socket may be silent."""
 
     @property
     def connection(self) -> SSL.Connection:
@@ -57,7 +61,23 @@ class TlsConnection:
         return None
 
     def read_into(self, view: memoryview) -> int:
-        """Bytes read into the view: 0 when the peer closed, NO_DATA when there are none yet. Raises OSError."""
+        """Bytes read, as many records as are there and fit into the view, which holds at least one.
+
+        0 when the peer closed, NO_DATA when there are none yet. Raises OSError. Ask again while `has_more`.
+        """
+        filled = 0
+        while len(view) - filled >= RECORD_BYTES:
+            count = self._read_record(view[filled : filled + RECORD_BYTES])
+            if count <= 0:
+                return self._stopped(filled, count)
+            filled += count
+            if count < RECORD_BYTES:
+                return filled  # the sender's last: if there are others, the socket tells
+        self.has_more = True
+        return filled
+
+    def _read_record(self, view: memoryview) -> int:
+        """Up to one record; 0 and NO_DATA as in `read_into`, and an error is kept for `_stopped`."""
         try:
             return self._recv(view)
         except (SSL.WantReadError, SSL.WantWriteError):
@@ -65,7 +85,21 @@ class TlsConnection:
         except SSL.ZeroReturnError:
             return 0
         except SSL.Error as error:
-            raise ConnectionResetError(f"TLS: {_text(error)}") from error
+            return self._failed(error)
+
+    def _failed(self, error: SSL.Error) -> int:
+        """Keep an error for `_stopped`."""
+        self._failure = ConnectionResetError(f"TLS: {_text(error)}")
+        return 0
+
+    def _stopped(self, filled: int, result: int) -> int:
+        """What came before an end is handed on first, and the end is told when asked again."""
+        self.has_more = bool(filled) and result != NO_DATA
+        if filled:
+            return filled
+        if self._failure is not None:
+            raise self._failure
+        return result
 
     def write_from(self, view: memoryview) -> int:
         """Bytes of the view that TLS took, less than all when the socket is full. Raises OSError.

@@ -1,0 +1,97 @@
+"""Certificates for everybody in a run, signed by one root with the operator's own code: the same for each peer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from handfast_bench.namespaces import CONTROL_IP
+from handfast_operator.authority.authority import Authority
+from handfast_operator.authority.leaf import LeafRequest, issue
+from handfast_operator.authority.root import make_root
+from handfast_operator.authority.state import AuthorityState
+from handfast_operator.settings import Settings
+from handfast_sidecar.config.document import DirectoryAddress, SidecarConfig, parse_ranges
+from handfast_sidecar.identity.material import DATA_LINK
+from handfast_sidecar.identity.spiffe import SpiffeId
+from handfast_sidecar.policy.effective import EffectivePolicy, Mode, ModeRule
+from handfast_sidecar.wellknown import DIRECTORY_PORT, FILE_BUNDLE, FILE_CERTIFICATE, FILE_CONFIG, FILE_KEY
+
+TRUST_DOMAIN: Final = "bench.example"
+TTL: Final = timedelta(hours=24)
+STRICT: Final = EffectivePolicy(ModeRule(Mode.STRICT, "MTLSPolicy bench/server"))
+SETTINGS: Final = Settings(trust_domain=TRUST_DOMAIN)
+RANGES: Final = ("10.77.0.0/24",)
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod as the directory is told of it; its name is also its service account's."""
+
+    name: str
+    ip: str
+    uid: str
+    namespace: str = "bench"
+
+    @property
+    def spiffe_id(self) -> SpiffeId:
+        return SpiffeId.of_service_account(TRUST_DOMAIN, self.namespace, self.name)
+
+
+@dataclass
+class Identities:
+    """One root, and what it signs."""
+
+    authority: Authority = field(init=False)
+    _versions: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        root = make_root(TRUST_DOMAIN, datetime.now(UTC))
+        self.authority = Authority("bench", TRUST_DOMAIN, AuthorityState.ACTIVE, root.certificate, root.key)
+
+    @property
+    def bundle_pem(self) -> bytes:
+        return self.authority.certificate.public_bytes(Encoding.PEM)
+
+    def files(
+        self, spiffe_id: SpiffeId, name: str, uid: str = "", *, ttl: timedelta = TTL, dns_names: tuple[str, ...] = ()
+    ) -> dict[str, bytes]:
+        """A fresh leaf's tls.crt, tls.key and ca.crt."""
+        leaf = issue(self.authority, LeafRequest(spiffe_id, name, uid, ttl, dns_names), datetime.now(UTC))
+        return {FILE_CERTIFICATE: leaf.chain_pem, FILE_KEY: leaf.key_pem, FILE_BUNDLE: self.bundle_pem}
+
+    def write_pod(self, pod: Pod, directory: Path, *, ttl: timedelta = TTL) -> None:
+        """A new version of the pod's Secret, swapped in as kubelet does."""
+        config = SidecarConfig(
+            revision=1,
+            trust_domain=TRUST_DOMAIN,
+            policy=STRICT,
+            directory=DirectoryAddress(CONTROL_IP, DIRECTORY_PORT, SETTINGS.directory_id),
+            cluster_ranges=parse_ranges(RANGES),
+        )
+        files = self.files(pod.spiffe_id, pod.name, pod.uid, ttl=ttl)
+        self._project(directory, {**files, FILE_CONFIG: config.dump().encode()})
+
+    def _project(self, directory: Path, files: dict[str, bytes]) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        version = directory / f"..version-{next(self._versions)}"
+        version.mkdir()
+        for name, content in files.items():
+            (version / name).write_bytes(content)
+            if not (directory / name).is_symlink():
+                (directory / name).symlink_to(Path(DATA_LINK) / name)
+        fresh = directory / "..data_tmp"
+        fresh.symlink_to(version.name)
+        fresh.replace(directory / DATA_LINK)
+
+
+def write_files(directory: Path, files: dict[str, bytes]) -> dict[str, Path]:
+    """Plain files, for those who read no Secret's directory; their paths by name."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+    return {name: directory / name for name in files}

@@ -1,0 +1,3 @@
+module handfast.dev/bench/gorelay
+
+go 1.21
