@@ -13,7 +13,7 @@ LAB = ROOT / "lab" / "handfast_lab"
 IO_MODULES = frozenset(
     {"aiohttp", "asyncio", "kopf", "kubernetes", "os", "pathlib", "socket", "ssl", "subprocess", "OpenSSL"}
 )
-SIDECAR_MAY_IMPORT = frozenset({"cryptography", "OpenSSL", "uvloop", "handfast_sidecar"})
+SIDECAR_MAY_IMPORT = frozenset({"cryptography", "OpenSSL", "handfast_sidecar"})
 PURE = [
     SIDECAR / "config",
     SIDECAR / "policy",

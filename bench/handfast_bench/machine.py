@@ -41,7 +41,7 @@ def describe() -> dict[str, Any]:
             "commit": _commit(),
             "python": platform.python_version(),
             "openssl": SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode(),
-            **{name: version(name) for name in ("cryptography", "pyOpenSSL", "uvloop")},
+            **{name: version(name) for name in ("cryptography", "pyOpenSSL")},
         },
         "python_ssl": ssl.OPENSSL_VERSION,
     }

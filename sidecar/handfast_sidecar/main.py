@@ -7,15 +7,11 @@ import argparse
 import logging
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from handfast_sidecar import __version__
 from handfast_sidecar.errors import BadConfig, HandfastError
 from handfast_sidecar.observe import logs
 from handfast_sidecar.wellknown import ENV_LOG_LEVEL
-
-if TYPE_CHECKING:
-    import asyncio
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +37,7 @@ def proxy() -> int:
     """Serve."""
     import asyncio  # noqa: PLC0415
 
+    from handfast_sidecar.loop.poller import new_event_loop  # noqa: PLC0415
     from handfast_sidecar.proxy import Proxy  # noqa: PLC0415
     from handfast_sidecar.settings import Settings  # noqa: PLC0415
 
@@ -48,7 +45,7 @@ def proxy() -> int:
         await Proxy(Settings.from_environment(os.environ)).run()
 
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(serve())
     except BadConfig as error:
         log.error("the sidecar cannot start", extra={"detail": str(error)})
@@ -57,14 +54,3 @@ def proxy() -> int:
         log.error("the sidecar cannot go on", extra={"detail": str(error)})
         return 1
     return 0
-
-
-def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
-    """uvloop where it is, else asyncio's own loop: slower, and the same."""
-    try:
-        import uvloop  # noqa: PLC0415
-    except ImportError:
-        log.warning("uvloop is missing: the sidecar works, slower")
-        return None
-    loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
-    return loop

@@ -1,6 +1,7 @@
 """The verb `proxy`: builds the parts, ties them together, serves until SIGTERM, and drains. It only wires."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from handfast_sidecar.directory.cache_file import CacheFile
 from handfast_sidecar.directory.client import Directory
 from handfast_sidecar.directory.messages import PolicyUpdate
 from handfast_sidecar.identity.reload import Identity, IdentityKeeper
+from handfast_sidecar.loop import poller
+from handfast_sidecar.observe import logs
 from handfast_sidecar.observe.admin import AdminServer
 from handfast_sidecar.observe.evidence import report
 from handfast_sidecar.observe.metrics import Registry
@@ -92,6 +95,7 @@ class Proxy:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. Raises OSError when a port is taken."""
         stop = asyncio.Event()
+        logs.lines.at_end = poller.current().at_end
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
         await self._admin.start(listen_on_all(ADMIN_PORT))
@@ -105,6 +109,9 @@ class Proxy:
                 "rule": self._policy.policy.default.origin,
             },
         )
+        # What is there now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         tasks = [asyncio.create_task(each) for each in (self._identity.run(), self._directory.run(), self._pool.run())]
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -119,6 +126,8 @@ class Proxy:
             self._close()
             await self._admin.close()
             await asyncio.sleep(0)
+            logs.lines.at_end = None
+            logs.lines.flush()
 
     def _listen(self) -> None:
         for name, port, slots, owner, accepted in (

@@ -1,3 +1,4 @@
+import asyncio
 import io
 import json
 import logging
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from handfast_sidecar.identity.spiffe import SpiffeId
+from handfast_sidecar.loop import poller
 from handfast_sidecar.observe import logs
 from handfast_sidecar.observe.access_log import REFUSED, ConnectionRecord, as_line, write
 
@@ -23,6 +25,7 @@ def written() -> Iterator[io.StringIO]:
     logs.lines.redirect(stream)
     yield stream
     logs.lines.redirect(None)
+    logs.lines.at_end = None
 
 
 def parsed(record: ConnectionRecord) -> dict[str, Any]:
@@ -100,10 +103,11 @@ def test_a_level_above_leaves_connections_out_and_refusals_in(
 async def test_the_lines_of_one_turn_are_written_together_and_in_order_with_the_rest(
     written: io.StringIO, caplog: pytest.LogCaptureFixture
 ) -> None:
+    logs.lines.at_end = poller.current().at_end
     with caplog.at_level(logging.INFO):
         write(CARRIED)
         assert written.getvalue() == ""
         logs.lines.write("an event")
         write(CARRIED)
-    logs.lines.flush()
+    await asyncio.sleep(0)
     assert [line.startswith("{") for line in written.getvalue().splitlines()] == [True, False, True]

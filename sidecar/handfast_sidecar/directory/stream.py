@@ -49,6 +49,7 @@ class DirectoryStream:
                     where.host,
                     where.port,
                     ssl=context or directory_client_context(material),
+                    server_hostname="",  # the identity is checked, no name; None would load all of IDNA to encode it
                     ssl_shutdown_timeout=1,
                     limit=MAX_LINE,
                 )

@@ -1,19 +1,23 @@
-"""One epoll for all sockets of the data path, itself one descriptor of the event loop.
+"""One epoll for all sockets: asyncio's selector, and beside it the data path's own, shorter way from event to handler.
 
-A turn asks the kernel once for everything that is ready, calls the handlers one after the other, and then runs what was
-left for the end of the turn: so frames of many connections leave together. A handler costs a dictionary lookup and a
-call, where a reader of the event loop costs a handle, a context and three layers of callbacks: at tens of thousands of
-small reads a second that is a third of the proxy's own time (docs/performance.md).
+A turn asks the kernel once for everything that is ready. The data path's handlers are called from within it, one after
+the other, and then what was left for the end of the turn: so frames of many connections leave together. A handler costs
+a lookup and a call, where a reader of an event loop costs a handle, a context and three layers of callbacks: at tens of
+thousands of small reads a second that was a third of the proxy's own time (docs/performance.md). Everything else, the
+directory's stream and the admin port, are asyncio's as ever.
 
 The one rule: handlers take a descriptor that turns out not to be ready as no news, because a turn may still bring an
 event of a descriptor that was closed, and taken anew, earlier in it.
 """
 
 import asyncio
+import math
+import os
 import select
+import selectors
 from collections.abc import Callable
 from typing import Final
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
 READ: Final = select.EPOLLIN
 WRITE: Final = select.EPOLLOUT
@@ -24,24 +28,24 @@ Handler = Callable[[int], None]
 """Called with the events: READ, WRITE, or neither of them after an error or a hang-up."""
 
 
-class Poller:
-    """Readiness of sockets; level-triggered, as the event loop's own readers are."""
+class Poller(selectors.EpollSelector):
+    """Readiness of sockets, level-triggered."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = ref(loop)
-        self._epoll = select.epoll()
-        self._events: dict[int, int] = {}
+    def __init__(self) -> None:
+        super().__init__()
+        # The same epoll under a name of its own: its object inside EpollSelector is nobody's business.
+        self._epoll = select.epoll.fromfd(os.dup(self.fileno()))
+        self._watched: dict[int, int] = {}
         self._handlers: dict[int, Handler] = {}
         self._late: list[Callable[[], None]] = []
         self._in_turn = False
-        loop.add_reader(self._epoll.fileno(), self._turn)
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
         """Call `handler` when one of the events comes, instead of what was asked for this descriptor before.
 
         With no events the descriptor is left alone, also by errors and hang-ups, which nobody could act upon.
         """
-        before = self._events.get(fd, 0)
+        before = self._watched.get(fd, 0)
         self._handlers[fd] = handler
         if before == events:
             return
@@ -51,70 +55,91 @@ class Poller:
             self._epoll.modify(fd, events)
         else:
             self._epoll.register(fd, events)
-        self._events[fd] = events
+        self._watched[fd] = events
 
     def forget(self, fd: int) -> None:
         """Watch it no more; one that is not watched is no error."""
-        if self._events.pop(fd, 0):
+        if self._watched.pop(fd, 0):
             self._epoll.unregister(fd)
         self._handlers.pop(fd, None)
 
     def closing(self, fd: int) -> None:
         """As `forget`, for one that is closed in the same breath: then the kernel forgets it by itself (epoll(7))."""
-        self._events.pop(fd, None)
+        self._watched.pop(fd, None)
         self._handlers.pop(fd, None)
 
     def at_end(self, callback: Callable[[], None]) -> None:
         """Call at the end of this turn, or in the loop's next iteration when no turn runs."""
         self._late.append(callback)
         if not self._in_turn and len(self._late) == 1:
-            loop = self._loop()
-            if loop is not None:
-                loop.call_soon(self._run_late)
+            asyncio.get_running_loop().call_soon(self._end)
 
-    def _turn(self) -> None:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """A turn; what is ready of descriptors that are not the data path's (selectors.BaseSelector.select)."""
+        # Milliseconds are epoll's unit: rounded down, a timer would be waited for in a busy loop.
+        wait = -1 if timeout is None else math.ceil(max(0.0, timeout) * 1000) / 1000
+        ready: list[tuple[selectors.SelectorKey, int]] = []
         handlers = self._handlers
+        events_of_all = self._epoll.poll(wait, BATCH)
         self._in_turn = True
-        try:
-            for fd, events in self._epoll.poll(0, BATCH):
-                handler = handlers.get(fd)
-                if handler is not None:
-                    try:
-                        handler(events)
-                    except Exception as error:  # noqa: BLE001 - one connection's failure must not end the others' turn
-                        self._report(error)
-        finally:
-            self._in_turn = False
-        self._run_late()
-
-    def _run_late(self) -> None:
-        late = self._late
-        while late:
-            self._late = []
-            self._in_turn = True
+        for fd, events in events_of_all:
+            handler = handlers.get(fd)
+            if handler is None:
+                self._foreign(fd, events, ready)
+                continue
             try:
-                for callback in late:
-                    try:
-                        callback()
-                    except Exception as error:  # noqa: BLE001 - as above
-                        self._report(error)
-            finally:
-                self._in_turn = False
-            late = self._late
+                handler(events)
+            except Exception as error:  # noqa: BLE001 - one connection's failure must not end the others' turn
+                _report(error)
+        self._end()
+        return ready
 
-    def _report(self, error: Exception) -> None:
-        loop = self._loop()
-        if loop is not None:
-            loop.call_exception_handler({"message": "a handler of the data path failed", "exception": error})
+    def close(self) -> None:
+        """With the loop."""
+        self._epoll.close()
+        super().close()
+
+    def _foreign(self, fd: int, events: int, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+        key = self.get_map().get(fd)
+        if key is not None:
+            # As EpollSelector has it: an error wakes readers and writers.
+            wanted = (selectors.EVENT_WRITE if events & ~READ else 0) | (selectors.EVENT_READ if events & ~WRITE else 0)
+            ready.append((key, wanted & key.events))
+
+    def _end(self) -> None:
+        while self._late:
+            late, self._late = self._late, []
+            self._in_turn = True
+            for callback in late:
+                try:
+                    callback()
+                except Exception as error:  # noqa: BLE001 - as above
+                    _report(error)
+        self._in_turn = False
+
+
+def _report(error: Exception) -> None:
+    asyncio.get_running_loop().call_exception_handler(
+        {"message": "a handler of the data path failed", "exception": error}
+    )
 
 
 _pollers: "WeakKeyDictionary[asyncio.AbstractEventLoop, Poller]" = WeakKeyDictionary()
 
 
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A loop of asyncio whose selector is a poller: what the proxy runs on."""
+    poller = Poller()
+    loop = asyncio.SelectorEventLoop(poller)
+    _pollers[loop] = poller
+    return loop
+
+
 def current() -> Poller:
-    """The running loop's poller."""
+    """The running loop's poller; in a loop that was made elsewhere, one descriptor of it."""
     loop = asyncio.get_running_loop()
     poller = _pollers.get(loop)
     if poller is None:
-        poller = _pollers[loop] = Poller(loop)
+        poller = _pollers[loop] = Poller()
+        loop.add_reader(poller.fileno(), poller.select, 0)
     return poller

@@ -3,6 +3,7 @@
 Each direction has one buffer and stops reading while it is not empty, so memory is bounded by two buffers.
 """
 
+import mmap
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -13,7 +14,7 @@ from handfast_sidecar.traffic.connection import OK, Connection
 from handfast_sidecar.traffic.sockets import abort
 
 READ_BYTES: Final = 64 * 1024
-_SHARED: Final = memoryview(bytearray(READ_BYTES))
+_SHARED: Final = memoryview(mmap.mmap(-1, READ_BYTES))
 """What is read is sent within the same call; only what was not taken is copied."""
 
 

@@ -5,6 +5,7 @@ The shell around `mux`: it moves bytes between the socket and the arena, and end
 
 import asyncio
 import logging
+import mmap
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -32,7 +33,7 @@ INTRODUCTION_S: Final = 10.0
 """Seconds that a client has to say hello, once its certificate was accepted."""
 READ_BYTES: Final = 256 * 1024
 """Bytes of plaintext read in one turn of the loop before others get theirs."""
-_PLAIN: Final = memoryview(bytearray(READ_BYTES))
+_PLAIN: Final = memoryview(mmap.mmap(-1, READ_BYTES))
 """Shared by all tunnels: what is read is handed on within the same call."""
 
 AcceptStream = Callable[["Tunnel", Stream], StreamSink | None]
