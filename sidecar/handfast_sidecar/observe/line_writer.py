@@ -17,7 +17,7 @@ class LineWriter:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self._lines: list[str] = []
-        self.at_end: "Callable[[Callable[[], None]], None] | None" = None
+        self.at_end: Callable[[Callable[[], None]], None] | None = None
         """What calls at the end of a turn of the loop; None where no loop runs."""
 
     def redirect(self, stream: TextIO | None) -> None:

@@ -19,6 +19,11 @@ from handfast_sidecar.tunnel.mux import Stream
 CHUNK_BYTES: Final = 64 * 1024
 """Bytes kept together while they wait: a peer may send them one at a time, and each object costs more than a byte."""
 
+READS: Final = 2
+"""Times that one application is read in a turn, while it gives much: each is a frame of up to 256 KiB."""
+MUCH_BYTES: Final = 64 * 1024
+"""What less than this is, was all there was."""
+
 
 class Relay:
     """A connected application on one end of a stream; a `StreamSink`."""
@@ -128,25 +133,31 @@ class Relay:
             self._writable()
         if not self._reading or events == WRITE:
             return
-        view = self.stream.reserve()
-        if view is None:
-            self._pause()
-            return
-        try:
-            count = self._receive(view)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._app_aborted()
-            return
-        if count:
+        for _ in range(READS):
+            view = self.stream.reserve()
+            if view is None:
+                self._pause()
+                return
+            try:
+                count = self._receive(view)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._app_aborted()
+                return
+            if not count:
+                self._app_ended()
+                return
             self.stream.commit(count)
             self.connection.bytes_out += count
-        else:
-            self.stream.finish()
-            self._maybe_over()
-            if not self._over:
-                self._pause()
+            if count < MUCH_BYTES:
+                return
+
+    def _app_ended(self) -> None:
+        self.stream.finish()
+        self._maybe_over()
+        if not self._over:
+            self._pause()
 
     def _writable(self) -> None:
         queue, credited = self._queue, 0

@@ -10,8 +10,9 @@ has touched.
 import mmap
 from typing import Final
 
-ARENA_BYTES: Final = 256 * 1024
-"""Bytes per tunnel. Larger ones gain bulk a few percent and cost small requests beside it their latency."""
+ARENA_BYTES: Final = 512 * 1024
+"""Bytes per tunnel, of which those that were never filled take no memory. Larger ones gain bulk a few percent and cost
+small requests beside it their latency (docs/performance.md)."""
 KEPT_BYTES: Final = 16 * 1024
 """Bytes of an idle tunnel's arena that stay in memory: what small requests fill."""
 MIN_ROOM: Final = 4096

@@ -31,9 +31,10 @@ DEAD_AFTER_TICKS: Final = 4
 """Looks at a peer that stays silent, from the second on with a ping, after which it is given up: within 20 s."""
 INTRODUCTION_S: Final = 10.0
 """Seconds that a client has to say hello, once its certificate was accepted."""
-READ_BYTES: Final = 256 * 1024
+READ_BYTES: Final = 512 * 1024
 """Bytes of plaintext read in one turn of the loop before others get theirs."""
-_PLAIN: Final = memoryview(mmap.mmap(-1, READ_BYTES))
+_BUFFER: Final = mmap.mmap(-1, READ_BYTES)
+_PLAIN: Final = memoryview(_BUFFER)
 """Shared by all tunnels: what is read is handed on within the same call."""
 
 AcceptStream = Callable[["Tunnel", Stream], StreamSink | None]
@@ -187,6 +188,7 @@ class Tunnel:
         elif self._silent_ticks > 1:
             self.mux.ping(self._silent_ticks)
             self.mux.arena.give_back()
+            _BUFFER.madvise(mmap.MADV_DONTNEED)
 
     def _opened(self, stream: Stream) -> StreamSink | None:
         if self._accept is None:

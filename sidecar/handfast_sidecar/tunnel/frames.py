@@ -15,9 +15,9 @@ HEADER_BYTES: Final = 12
 INITIAL_WINDOW: Final = 256 * 1024
 """Bytes either side may send on a new stream before the first update; fixed by the specification."""
 MAX_WINDOW: Final = (1 << 32) - 1
-MAX_DATA_BYTES: Final = 64 * 1024 - HEADER_BYTES
+MAX_DATA_BYTES: Final = 256 * 1024 - HEADER_BYTES
 """Longest payload we send in one frame, so that streams take turns; a peer's longer ones are read. With its header it
-fills four TLS records exactly: a fifth, of 12 bytes, would cost a system call on each side."""
+fills sixteen TLS records exactly: another, of 12 bytes, would cost a system call on each side."""
 
 HEADER: Final = struct.Struct(">BBHII")
 """Version, type, flags, stream ID, and a length whose meaning depends on the type."""
