@@ -13,8 +13,9 @@ from handfast_sidecar.errors import BadFrame
 from handfast_sidecar.tunnel.control import ControlSink
 from handfast_sidecar.tunnel.frames import HEADER, HEADER_BYTES, INITIAL_WINDOW, Flag, Frame, FrameType, GoAway
 from handfast_sidecar.tunnel.hello import DrainNotice, TunnelHello
-from handfast_sidecar.tunnel.mux import BULK_WINDOW, GROWTH_BUDGET, MAX_STREAMS, Mux, Stream, StreamSink
+from handfast_sidecar.tunnel.mux import GROWTH_BUDGET, MAX_STREAMS, Mux
 from handfast_sidecar.tunnel.preface import Preface
+from handfast_sidecar.tunnel.stream import BULK_WINDOW, Stream, StreamSink
 from support.outgoing import BOUND, taken, waiting
 
 PLAN_BYTES: Final = 16

@@ -18,7 +18,8 @@ import pytest
 from cluster.kube import commands
 from cluster.kube.build import locked
 from handfast_sidecar.tunnel.frames import INITIAL_WINDOW, Flag
-from handfast_sidecar.tunnel.mux import Mux, Stream
+from handfast_sidecar.tunnel.mux import Mux
+from handfast_sidecar.tunnel.stream import Stream
 from support.outgoing import taken
 
 SOURCES: Final = Path(__file__).parents[1] / "tunnel" / "interop" / "yamuxpeer"

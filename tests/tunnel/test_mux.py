@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from handfast_sidecar.errors import BadFrame
 from handfast_sidecar.tunnel.frames import HEADER_BYTES, INITIAL_WINDOW, Flag, Frame, FrameType, GoAway
-from handfast_sidecar.tunnel.mux import BULK_WINDOW, Mux, Stream
+from handfast_sidecar.tunnel.mux import Mux
+from handfast_sidecar.tunnel.stream import BULK_WINDOW, Stream
 
 
 class Recorder:

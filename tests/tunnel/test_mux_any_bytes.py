@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from handfast_sidecar.errors import BadFrame
 from handfast_sidecar.tunnel.frames import HEADER_BYTES, INITIAL_WINDOW, Flag, Frame, FrameType
-from handfast_sidecar.tunnel.mux import Mux, Stream
+from handfast_sidecar.tunnel.mux import Mux
+from handfast_sidecar.tunnel.stream import Stream
 from support.outgoing import taken
 
 pytestmark = pytest.mark.timeout(300)

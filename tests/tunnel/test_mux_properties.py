@@ -22,7 +22,8 @@ from hypothesis.stateful import (
 )
 
 from handfast_sidecar.tunnel.frames import INITIAL_WINDOW, GoAway
-from handfast_sidecar.tunnel.mux import BULK_WINDOW, GROWTH_BUDGET, Mux, Stream
+from handfast_sidecar.tunnel.mux import GROWTH_BUDGET, Mux
+from handfast_sidecar.tunnel.stream import BULK_WINDOW, Stream
 from support.outgoing import BOUND, taken, waiting
 
 pytestmark = pytest.mark.timeout(300)

@@ -20,9 +20,9 @@ from handfast_sidecar.traffic.relay import Relay
 from handfast_sidecar.traffic.server_stream import ServerStream
 from handfast_sidecar.traffic.sockets import abort
 from handfast_sidecar.tunnel.connection import Tunnel
-from handfast_sidecar.tunnel.mux import Stream, StreamSink
 from handfast_sidecar.tunnel.preface import Preface
 from handfast_sidecar.tunnel.reasons import Reason
+from handfast_sidecar.tunnel.stream import Stream, StreamSink
 
 log = logging.getLogger(__name__)
 

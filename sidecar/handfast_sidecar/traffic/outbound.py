@@ -17,10 +17,10 @@ from handfast_sidecar.traffic.relay import Relay
 from handfast_sidecar.traffic.routing import ByTunnel, Plain, Refuse, Route, route
 from handfast_sidecar.traffic.sockets import abort
 from handfast_sidecar.tunnel.connection import Tunnel
-from handfast_sidecar.tunnel.mux import Stream
 from handfast_sidecar.tunnel.pool import TunnelPool
 from handfast_sidecar.tunnel.preface import Preface
 from handfast_sidecar.tunnel.reasons import Reason
+from handfast_sidecar.tunnel.stream import Stream
 from handfast_sidecar.wellknown import SIDECAR_PORTS
 
 log = logging.getLogger(__name__)

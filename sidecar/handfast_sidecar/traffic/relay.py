@@ -14,7 +14,7 @@ from handfast_sidecar.loop.poller import READ, WRITE
 from handfast_sidecar.traffic import backlog
 from handfast_sidecar.traffic.connection import OK, Connection
 from handfast_sidecar.traffic.sockets import abort
-from handfast_sidecar.tunnel.mux import Stream
+from handfast_sidecar.tunnel.stream import Stream
 
 CHUNK_BYTES: Final = 64 * 1024
 """Bytes kept together while they wait: a peer may send them one at a time, and each object costs more than a byte."""

@@ -16,9 +16,9 @@ from handfast_sidecar.traffic.sockets import start_connect
 from handfast_sidecar.tunnel import preface
 from handfast_sidecar.tunnel.connection import Tunnel
 from handfast_sidecar.tunnel.frames import Flag
-from handfast_sidecar.tunnel.mux import Stream
 from handfast_sidecar.tunnel.preface import Preface
 from handfast_sidecar.tunnel.reasons import Reason
+from handfast_sidecar.tunnel.stream import Stream
 
 if TYPE_CHECKING:
     from handfast_sidecar.traffic.inbound import Inbound

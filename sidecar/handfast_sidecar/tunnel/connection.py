@@ -19,8 +19,9 @@ from handfast_sidecar.tunnel import hello, renewal
 from handfast_sidecar.tunnel.control import ControlSink
 from handfast_sidecar.tunnel.frames import Flag, GoAway
 from handfast_sidecar.tunnel.handshake import Secured
-from handfast_sidecar.tunnel.hello import ControlLine, DrainNotice, TunnelHello
-from handfast_sidecar.tunnel.mux import FLOODED, Mux, Stream, StreamSink
+from handfast_sidecar.tunnel.hello import BusyNotice, ControlLine, DrainNotice, TunnelHello
+from handfast_sidecar.tunnel.mux import FLOODED, Mux
+from handfast_sidecar.tunnel.stream import Stream, StreamSink
 from handfast_sidecar.tunnel.tls import NO_DATA
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ TICK_S: Final = 4.0
 """Seconds between looks at a silent peer."""
 DEAD_AFTER_TICKS: Final = 4
 """Looks at a peer that stays silent, from the second on with a ping, after which it is given up: within 20 s."""
+BUSY_SHARE: Final = 0.5
+"""Share of the time that a tunnel waits for its socket, from which on it is saturated."""
 INTRODUCTION_S: Final = 10.0
 """Seconds that a client has to say hello, once its certificate was accepted."""
 READ_BYTES: Final = 512 * 1024
@@ -79,6 +82,8 @@ class Tunnel:
         self._poller = poller.current()
         self._accept, self._on_closed, self._on_said = accept, closed, said
         self._blocked = False
+        self._blocked_at = self._blocked_s = 0.0
+        self._busy = self._peer_busy = False
         self._failure = ""
         self._silent_ticks = 0
         self.idle_since = self._began = self._loop.time()
@@ -109,6 +114,11 @@ class Tunnel:
     def usable(self) -> bool:
         """Whether a new stream may be opened."""
         return not (self.closed or self.draining or self.mux.peer_going_away or self.mux.exhausted)
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the connection under it is the bottleneck, in either direction: a second one would help."""
+        return self._busy or self._peer_busy
 
     def extend(self, expires: datetime) -> None:
         """Live until a later moment: both sides have shown newer leaves on a tunnel that renews this one."""
@@ -181,6 +191,7 @@ class Tunnel:
     def _ticked(self) -> None:
         self._tick = self._loop.call_later(TICK_S, self._ticked)
         self._silent_ticks += 1
+        self._measure(self._loop.time())
         if self._silent_ticks >= DEAD_AFTER_TICKS:
             self.close("peer_silent")
         elif not self.id and self._loop.time() - self._began > INTRODUCTION_S:
@@ -189,6 +200,17 @@ class Tunnel:
             self.mux.ping(self._silent_ticks)
             self.mux.arena.give_back()
             _BUFFER.madvise(mmap.MADV_DONTNEED)
+
+    def _measure(self, now: float) -> None:
+        """Whether the last tick's time went by waiting for the socket; the client, who opens tunnels, must know."""
+        if self._blocked:
+            self._blocked_s += now - self._blocked_at
+            self._blocked_at = now
+        busy, self._blocked_s = self._blocked_s > BUSY_SHARE * TICK_S, 0.0
+        if busy is not self._busy:
+            self._busy = busy
+            if self._accept is not None:
+                self.say(BusyNotice(busy))
 
     def _opened(self, stream: Stream) -> StreamSink | None:
         if self._accept is None:
@@ -208,6 +230,8 @@ class Tunnel:
             case TunnelHello():
                 self.accepted = True
                 self.decided.set()
+            case BusyNotice():
+                self._peer_busy = line.busy
             case DrainNotice():
                 self.mux.peer_going_away = True
                 self.stream_ended()
@@ -234,7 +258,7 @@ class Tunnel:
             while arena.filled:
                 arena.consumed(self._tls.write_from(arena.view[arena.sent : arena.filled]))
                 if arena.sent < arena.filled:
-                    self._blocked = True
+                    self._blocked, self._blocked_at = True, self._loop.time()
                     if not self.closed:
                         self._poller.watch(self._fd, READ | WRITE, self._ready)
                     return
@@ -244,6 +268,7 @@ class Tunnel:
     def _ready(self, events: int) -> None:
         if self._blocked and events != READ:
             self._blocked = False
+            self._blocked_s += self._loop.time() - self._blocked_at
             self._poller.watch(self._fd, READ, self._ready)
             self._flush()
         if events != WRITE:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from handfast_sidecar.tunnel.hello import ControlLine, LineReader, decode
-from handfast_sidecar.tunnel.mux import Stream
+from handfast_sidecar.tunnel.stream import Stream
 
 
 class ControlSink:

@@ -43,7 +43,18 @@ class DrainNotice:
         return json.dumps({"drain": self.reason}, separators=(",", ":")).encode() + b"\n"
 
 
-ControlLine = TunnelHello | DrainNotice
+@dataclass(frozen=True, slots=True)
+class BusyNotice:
+    """The server waits for the tunnel's socket most of the time, or no longer: another tunnel would help."""
+
+    busy: bool
+
+    def encode(self) -> bytes:
+        """One line, with its newline."""
+        return json.dumps({"busy": self.busy}, separators=(",", ":")).encode() + b"\n"
+
+
+ControlLine = TunnelHello | DrainNotice | BusyNotice
 
 
 def decode(line: bytes) -> ControlLine | None:
@@ -57,6 +68,8 @@ def decode(line: bytes) -> ControlLine | None:
             return TunnelHello(str(document["version"]), _tunnel(document["tunnel"]), renews)
         if "drain" in document:
             return DrainNotice(str(document["drain"]))
+        if "busy" in document:
+            return BusyNotice(document["busy"] is True)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadFrame(f"not a line of the control stream: {error!r}") from error
     return None

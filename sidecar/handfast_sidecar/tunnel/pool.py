@@ -28,8 +28,13 @@ IDLE_S: Final = 60.0
 """Seconds without a stream after which a tunnel is closed."""
 SWEEP_S: Final = 5.0
 
-PoolKey = tuple[str, SpiffeId, str]
-"""Address, identity and pod UID: an address that changes hands gets a tunnel of its own."""
+LANES: Final = 4
+"""Tunnels that new connections to one pod may use; a further one is opened when those before are saturated."""
+RELIEF_RETRY_S: Final = 10.0
+"""Seconds without another try after a further tunnel could not be had."""
+
+PoolKey = tuple[str, SpiffeId, str, int]
+"""Address, identity, pod UID, and lane: an address that changes hands gets a tunnel of its own."""
 
 
 class TunnelPool:
@@ -62,28 +67,55 @@ class TunnelPool:
         self._dials: dict[PoolKey, asyncio.Task[Tunnel]] = {}
         self._renewals: set[asyncio.Task[None]] = set()
         self._all: set[Tunnel] = set()
+        self._relief_from = 0.0
 
     def ready(self, endpoint: Endpoint) -> Tunnel | None:
         """The tunnel to an endpoint, when there is one that takes streams."""
-        tunnel = self._current.get(_key(endpoint))
-        return tunnel if tunnel is not None and tunnel.usable else None
+        key = _key(endpoint)
+        tunnel = self._current.get(key)
+        if tunnel is None or not tunnel.usable:
+            return None
+        return self._relief(endpoint, tunnel) if tunnel.saturated else tunnel
 
     def open_streams(self, endpoint: Endpoint) -> int:
         """Connections that this pod has to an endpoint."""
-        tunnel = self._current.get(_key(endpoint))
-        return tunnel.open_streams if tunnel is not None else 0
+        lanes = (self._current.get(_key(endpoint, lane)) for lane in range(LANES))
+        return sum(tunnel.open_streams for tunnel in lanes if tunnel is not None)
+
+    def _relief(self, endpoint: Endpoint, first: Tunnel) -> Tunnel:
+        """A tunnel beside a saturated one; it is opened in the background, nobody waits for it."""
+        open_ones = [first]
+        for lane in range(1, LANES):
+            beside = _key(endpoint, lane)
+            tunnel = self._current.get(beside)
+            if tunnel is None or not tunnel.usable:
+                if asyncio.get_running_loop().time() >= self._relief_from:
+                    self._start_dial(beside, endpoint).add_done_callback(self._relief_dialled)
+                break
+            if not tunnel.saturated:
+                return tunnel
+            open_ones.append(tunnel)
+        return min(open_ones, key=lambda each: each.open_streams)
+
+    def _relief_dialled(self, dial: "asyncio.Task[Tunnel]") -> None:
+        if dial.cancelled() or dial.exception() is not None:
+            self._relief_from = asyncio.get_running_loop().time() + RELIEF_RETRY_S
+
+    def _start_dial(self, key: PoolKey, endpoint: Endpoint) -> "asyncio.Task[Tunnel]":
+        """The dial that runs already, or a new one; its failure is for whoever waits, and else only counted."""
+        dial = self._dials.get(key)
+        if dial is None:
+            dial = self._dials[key] = asyncio.create_task(self._first(key, endpoint))
+            dial.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return dial
 
     async def get(self, endpoint: Endpoint) -> Tunnel:
         """A tunnel to the endpoint; all who ask meanwhile share one dial. Raises HandshakeFailed."""
         tunnel = self.ready(endpoint)
         if tunnel is not None:
             return tunnel
-        key = _key(endpoint)
-        dial = self._dials.get(key)
-        if dial is None:
-            dial = self._dials[key] = asyncio.create_task(self._first(key, endpoint))
         # Shielded: the first to give up must not take the tunnel away from the others.
-        return await asyncio.shield(dial)
+        return await asyncio.shield(self._start_dial(_key(endpoint), endpoint))
 
     async def run(self) -> None:
         """Close what nobody uses."""
@@ -214,12 +246,12 @@ class TunnelPool:
         return None
 
 
-def _key(endpoint: Endpoint) -> PoolKey:
+def _key(endpoint: Endpoint, lane: int = 0) -> PoolKey:
     if endpoint.identity is None:
         raise HandshakeFailed(
             "no_expected_identity", f"the directory named no identity for {endpoint.address}: refused"
         )
-    return (endpoint.address, endpoint.identity, endpoint.uid)
+    return (endpoint.address, endpoint.identity, endpoint.uid, lane)
 
 
 async def _connect(address: str, port: int) -> socket.socket:
