@@ -110,7 +110,10 @@ def _directory(spaces: Namespaces, folder: Path, identities: Identities) -> subp
     write_files(serving, identities.files(SETTINGS.directory_id, "handfast-directory"))
     words = [word for pod in PODS.values() for word in (pod.name, pod.ip, pod.uid)]
     return spaces.start(
-        CONTROL, [sys.executable, "-m", "handfast_bench.directory", serving, *words], log=folder / "directory.log"
+        CONTROL,
+        [sys.executable, "-m", "handfast_bench.directory", serving, *words],
+        log=folder / "directory.log",
+        environment={"PYTHONPATH": str(Path(__file__).parents[1])},
     )
 
 

@@ -6,8 +6,8 @@ a lookup and a call, where a reader of an event loop costs a handle, a context a
 thousands of small reads a second that was a third of the proxy's own time (docs/performance.md). Everything else, the
 directory's stream and the admin port, are asyncio's as ever.
 
-The one rule: handlers take a descriptor that turns out not to be ready as no news, because a turn may still bring an
-event of a descriptor that was closed, and taken anew, earlier in it.
+The one rule: an event is for whom it was meant. A descriptor that is forgotten in a turn, closed perhaps and taken anew,
+has no more events in that turn: what is still true comes with the next.
 """
 
 import asyncio
@@ -37,36 +37,36 @@ class Poller(selectors.EpollSelector):
         self._epoll = select.epoll.fromfd(os.dup(self.fileno()))
         self._watched: dict[int, int] = {}
         self._handlers: dict[int, Handler] = {}
+        self._forgotten: set[int] = set()
+        """In this turn."""
         self._late: list[Callable[[], None]] = []
         self._in_turn = False
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
         """Call `handler` when one of the events comes, instead of what was asked for this descriptor before.
 
-        With no events the descriptor is left alone, also by errors and hang-ups, which nobody could act upon.
+        With no events the handler is still told of an error or a hang-up, which it must act upon: forget or close.
         """
-        before = self._watched.get(fd, 0)
+        before = self._watched.get(fd)
         self._handlers[fd] = handler
-        if before == events:
-            return
-        if not events:
-            self._epoll.unregister(fd)
-        elif before:
-            self._epoll.modify(fd, events)
-        else:
+        if before is None:
             self._epoll.register(fd, events)
+        elif before != events:
+            self._epoll.modify(fd, events)
         self._watched[fd] = events
 
     def forget(self, fd: int) -> None:
         """Watch it no more; one that is not watched is no error."""
-        if self._watched.pop(fd, 0):
+        if self._watched.pop(fd, None) is not None:
             self._epoll.unregister(fd)
         self._handlers.pop(fd, None)
+        self._forgotten.add(fd)
 
     def closing(self, fd: int) -> None:
         """As `forget`, for one that is closed in the same breath: then the kernel forgets it by itself (epoll(7))."""
         self._watched.pop(fd, None)
         self._handlers.pop(fd, None)
+        self._forgotten.add(fd)
 
     def at_end(self, callback: Callable[[], None]) -> None:
         """Call at the end of this turn, or in the loop's next iteration when no turn runs."""
@@ -79,10 +79,13 @@ class Poller(selectors.EpollSelector):
         # Milliseconds are epoll's unit: rounded down, a timer would be waited for in a busy loop.
         wait = -1 if timeout is None else math.ceil(max(0.0, timeout) * 1000) / 1000
         ready: list[tuple[selectors.SelectorKey, int]] = []
-        handlers = self._handlers
+        handlers, forgotten = self._handlers, self._forgotten
         events_of_all = self._epoll.poll(wait, BATCH)
         self._in_turn = True
+        forgotten.clear()
         for fd, events in events_of_all:
+            if fd in forgotten:
+                continue
             handler = handlers.get(fd)
             if handler is None:
                 self._foreign(fd, events, ready)

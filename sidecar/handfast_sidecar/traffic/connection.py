@@ -33,6 +33,8 @@ class Connection:
     """The policy that decided."""
     reason: str = OK
     refused: bool = False
+    opened: bool = False
+    """Whether the journal was told that it is carried."""
     started: float = field(default_factory=time.monotonic)
 
 

@@ -108,6 +108,9 @@ class _Side:
     def _ready(self, events: int) -> None:
         if self._pending is not None and events != READ:
             self._writable()
+        elif not self._reading:
+            # Neither was asked for, so it is an error: this side has aborted while nobody read or wrote.
+            self._relay.close("aborted", with_rst=True)
         if not self._reading or events == WRITE:
             return
         try:

@@ -131,6 +131,9 @@ class Relay:
     def _ready(self, events: int) -> None:
         if self._queue and events != READ:
             self._writable()
+        elif not self._reading:
+            # Neither was asked for, so it is an error: the application has aborted while nobody read or wrote.
+            self._app_aborted()
         if not self._reading or events == WRITE:
             return
         for _ in range(READS):

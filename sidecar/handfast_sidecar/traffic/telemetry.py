@@ -57,6 +57,7 @@ class Telemetry:
 
     def connection_opened(self, connection: Connection) -> None:
         """An application's connection is carried from now on."""
+        connection.opened = True
         self._opened_connections.labels(connection.direction, _word(encrypted=connection.tunnel is not None)).inc()
 
     def connection_over(self, connection: Connection) -> None:
@@ -73,6 +74,9 @@ class Telemetry:
             edge.refuse(connection.reason)
             self._denied.labels(direction, connection.reason).inc()
         else:
+            if not connection.opened:
+                # The peer aborted it before the application had accepted: it was there, and each end has a beginning.
+                self.connection_opened(connection)
             edge.connections += 1
             edge.bytes_in += connection.bytes_in
             edge.bytes_out += connection.bytes_out
