@@ -14,7 +14,7 @@ from handfast_bench import gorelay, machine
 from handfast_bench.cases import CASES, FULL, QUICK, Pace
 from handfast_bench.limits import raise_open_files
 from handfast_bench.namespaces import BenchFailed
-from handfast_bench.peers import MAKERS, NGINX_STREAM
+from handfast_bench.peers import MAKERS, NGINX_STREAM, SUITES
 from handfast_bench.picture import svg
 from handfast_bench.results import Report, parse_report
 from handfast_bench.rounds import Plan, run, say
@@ -71,6 +71,14 @@ def dataplane(options: argparse.Namespace) -> None:
     options.out.write_text(report.dump())
     _print(markdown(report))
     say(f"written: {options.out}; {about['run_s']} s")
+
+
+def ciphers(options: argparse.Namespace) -> None:
+    """Measure what each cipher suite costs."""
+    _require_tools(list(SUITES))
+    raise_open_files()
+    results = run(Plan(list(SUITES), ["keepalive-128", "bulk-8"], replace(FULL, repeats=options.repeats)))
+    _print(markdown(Report({**machine.describe(), "notes": []}, results)))
 
 
 def picture(options: argparse.Namespace) -> None:
@@ -134,6 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--cases", default="", metavar="CASE,...", help=f"of {', '.join(CASES)}")
     measure.add_argument("--repeats", type=int, default=0)
     measure.set_defaults(verb=dataplane)
+    suites = verbs.add_parser("ciphers", help="what each cipher suite costs: two minutes")
+    suites.add_argument("--repeats", type=int, default=5)
+    suites.set_defaults(verb=ciphers)
     draw = verbs.add_parser("picture", help="an SVG of what was measured")
     draw.add_argument("--in", dest="json", type=Path, default=JSON)
     draw.add_argument("--out", type=Path, default=SVG)

@@ -5,9 +5,10 @@ resumes them by itself.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,8 @@ from handfast_bench.namespaces import CLIENT, SERVER, SERVER_IP, BenchFailed, Na
 from handfast_bench.pair import DIRECT, OURS, YARDSTICK, Pair
 from handfast_bench.sidecars import PODS, sidecars
 from handfast_bench.usage import family, listens
+from handfast_sidecar.config.cipher_suites import KNOWN
+from handfast_sidecar.wellknown import ENV_CIPHER_SUITES
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -120,9 +123,9 @@ def direct(_site: Site) -> Iterator[Pair]:
 
 
 @contextmanager
-def handfast(site: Site) -> Iterator[Pair]:
+def handfast(site: Site, environment: Mapping[str, str] | None = None) -> Iterator[Pair]:
     """Ours, dialled as an application does: by the server's own address."""
-    with sidecars(site.spaces, site.folder) as pair:
+    with sidecars(site.spaces, site.folder, environment=environment) as pair:
         client, server = pair.pids
         yield Pair(SERVER_IP, PORT, family(client), family(server))
 
@@ -223,3 +226,8 @@ MAKERS: Final[dict[str, Maker]] = {
     "stunnel": _pair(_stunnel),
     "go": _pair(_go, {"GOMAXPROCS": "1"}),
 }
+
+SUITES: Final[Mapping[str, Maker]] = {
+    suite: partial(handfast, environment={ENV_CIPHER_SUITES: suite}) for suite in KNOWN
+}
+"""Ours with one cipher suite alone, by its name."""

@@ -18,7 +18,7 @@ from handfast_bench.cases import CASES, FRESH, Bench, Figures, Pace
 from handfast_bench.identities import Identities
 from handfast_bench.namespaces import BenchFailed, Namespaces, namespaces
 from handfast_bench.pair import DIRECT, OURS
-from handfast_bench.peers import MAKERS, Site
+from handfast_bench.peers import MAKERS, SUITES, Site
 from handfast_bench.results import ERRORS, Result, middle
 from handfast_bench.table import number
 
@@ -98,7 +98,10 @@ def _run(plan: Plan, folder: Path, big: Path) -> tuple[Result, ...]:
 
 
 def _round(plan: Plan, folder: Path, big: Path, proxy: str, cases: Sequence[str], found: _Found) -> None:
-    with _around(folder, big) as (spaces, behind, identities), MAKERS[proxy](Site(spaces, folder, identities)) as pair:
+    with (
+        _around(folder, big) as (spaces, behind, identities),
+        {**MAKERS, **SUITES}[proxy](Site(spaces, folder, identities)) as pair,
+    ):
         bench = Bench(spaces, behind, pair, folder, plan.pace)
         for case in cases:
             try:

@@ -65,8 +65,9 @@ def best_peer(report: Report, case: str, figure: str) -> float | None:
 
 
 def markdown(report: Report) -> str:
-    """All of it."""
-    return "\n".join([*_head(report), *_cases(report), *_bars(judge(report))])
+    """All of it; the bars only where we and the yardstick were measured."""
+    bars = _bars(judge(report)) if {OURS, YARDSTICK} <= {each.proxy for each in report.results} else ()
+    return "\n".join([*_head(report), *_cases(report), *bars])
 
 
 def _head(report: Report) -> Iterator[str]:
