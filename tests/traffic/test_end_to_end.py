@@ -4,13 +4,22 @@ import asyncio
 import socket
 import struct
 
+import pytest
+
+from handfast_sidecar.identity.contexts import build_contexts
+from handfast_sidecar.identity.reload import Identity
+from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.policy.effective import EffectivePolicy
 from handfast_sidecar.traffic.connection import OK
+from handfast_sidecar.traffic.plain import PlainRelay
+from handfast_sidecar.traffic.relay import Relay
 from support.mesh import (
+    AUTHORITY,
     CLIENT_ID,
     HOST,
     SERVER_ID,
     STRICT,
+    Server,
     application,
     echo,
     free_port,
@@ -19,6 +28,7 @@ from support.mesh import (
     is_reset,
     mesh,
 )
+from support.pki import plain_config
 
 
 async def test_a_request_and_its_answer_pass_a_tunnel() -> None:
@@ -37,6 +47,38 @@ async def test_the_hybrid_post_quantum_group_is_used() -> None:
     async with application(echo) as port, mesh(port) as (client, _server):
         tunnel = await client.pool.get(client.endpoint)
         assert tunnel.group == "X25519MLKEM768"
+
+
+def with_suites(spiffe_id: SpiffeId, suites: str) -> Identity:
+    """An identity under the chart's `sidecar.cipherSuites`."""
+    material = AUTHORITY.issue(spiffe_id).material(plain_config())
+    return Identity(material, build_contexts(material, suites))
+
+
+@pytest.mark.parametrize("suite", ["TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"])
+async def test_the_cipher_suite_is_the_one_that_is_allowed(suite: str) -> None:
+    client_id, server_id = with_suites(CLIENT_ID, suite), with_suites(SERVER_ID, suite)
+    async with application(echo) as port, mesh(port, client=client_id, server=server_id) as (client, server):
+        tunnel = await client.pool.get(client.endpoint)
+        await tunnel.decided.wait()
+        [held] = server.mesh.registry
+        assert (tunnel.cipher, held.cipher) == (suite, suite)
+
+
+async def test_without_a_suite_in_common_nothing_is_spoken_not_even_plaintext(caplog: pytest.LogCaptureFixture) -> None:
+    reached: list[object] = []
+    client_id = with_suites(CLIENT_ID, "TLS_AES_128_GCM_SHA256")
+    server_id = with_suites(SERVER_ID, "TLS_AES_256_GCM_SHA384")
+    async with (
+        application(lambda *streams: reached.append(streams)) as port,
+        mesh(port, client=client_id, server=server_id) as (client, server),
+    ):
+        assert await is_reset(client.listener.port)
+        assert (await client.ended.next()).reason == "handshake_tls_error"
+        assert await server.failures.get() == "no_common_cipher"
+        assert reached == []
+        details = [str(record.__dict__.get("detail")) for record in caplog.records]
+        assert any("no shared cipher" in detail for detail in details), details
 
 
 async def test_a_server_that_speaks_first_is_heard() -> None:
@@ -88,6 +130,65 @@ async def test_a_half_closed_connection_still_gets_its_answer() -> None:
         writer.write(b"x" * 1000)
         writer.write_eof()
         assert await reader.read() == b"1000"
+        writer.close()
+
+
+def reads_on(relay: Relay | PlainRelay) -> bool:
+    """Whether a server's relay still takes what its application sends."""
+    return relay._reading if isinstance(relay, Relay) else relay._dialler.other._reading
+
+
+async def fill(app: asyncio.StreamWriter, server: Server) -> int:
+    """Let an application write until its sidecar has to wait for the reader; how much it was."""
+    size = 0
+    [relay] = server.inbound.relays
+    while reads_on(relay):
+        app.write(bytes(4096))
+        size += 4096
+        await asyncio.sleep(0)
+    return size
+
+
+@pytest.mark.parametrize("way", ["by tunnel", "in plaintext"])
+async def test_an_answer_that_waits_for_its_reader_is_not_cut_off_by_its_end(way: str) -> None:
+    """Both sides have sent FIN, so the kernel reports a hang-up, while the last bytes are still in the socket."""
+    answering: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        answering.set_result(writer)
+
+    async with application(answer) as port, mesh(port, policy=EffectivePolicy()) as (client, server):
+        server.plain_destination = (HOST, port)
+        listener = client.listener if way == "by tunnel" else server.plain_listener
+        reader, writer = await asyncio.open_connection(HOST, listener.port)
+        writer.write_eof()
+        app = await answering
+        size = await fill(app, server)
+        app.close()
+        await app.wait_closed()
+        for _ in range(20):  # turns of the loop, in which a hang-up would be heard
+            await asyncio.sleep(0)
+        assert len(await reader.read()) == size
+        writer.close()
+        assert (await server.ended.next()).reason == OK
+
+
+async def test_an_abort_by_the_server_is_heard_while_its_answer_waits_for_its_reader() -> None:
+    answering: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+
+    async with (
+        application(lambda _reader, writer: answering.set_result(writer)) as port,
+        mesh(port) as (client, server),
+    ):
+        reader, writer = await client.dial()
+        app = await answering
+        await fill(app, server)
+        app.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        app.transport.abort()
+        assert (await server.ended.next()).reason == "app_aborted"
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
         writer.close()
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Final
 
 from handfast_sidecar.loop import poller
-from handfast_sidecar.loop.poller import READ, WRITE
+from handfast_sidecar.loop.poller import ERROR, READ, WRITE
 from handfast_sidecar.traffic.connection import OK, Connection
 from handfast_sidecar.traffic.sockets import abort
 
 READ_BYTES: Final = 64 * 1024
-_SHARED: Final = memoryview(mmap.mmap(-1, READ_BYTES))
+_SHARED: Final = memoryview(mmap.mmap(-1, READ_BYTES, flags=mmap.MAP_PRIVATE))
 """What is read is sent within the same call; only what was not taken is copied."""
 
 
@@ -109,8 +109,11 @@ class _Side:
         if self._pending is not None and events != READ:
             self._writable()
         elif not self._reading:
-            # Neither was asked for, so it is an error: this side has aborted while nobody read or wrote.
-            self._relay.close("aborted", with_rst=True)
+            # Neither was asked for. A hang-up alone is no abort: both ends have sent FIN, and bytes may still wait.
+            if events & ERROR:
+                self._relay.close("aborted", with_rst=True)
+            else:
+                self._poller.forget(self.fd)
         if not self._reading or events == WRITE:
             return
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from handfast_sidecar.loop import poller
-from handfast_sidecar.loop.poller import READ, WRITE
+from handfast_sidecar.loop.poller import ERROR, READ, WRITE
 from handfast_sidecar.traffic import backlog
 from handfast_sidecar.traffic.connection import OK, Connection
 from handfast_sidecar.traffic.sockets import abort
@@ -132,8 +132,11 @@ class Relay:
         if self._queue and events != READ:
             self._writable()
         elif not self._reading:
-            # Neither was asked for, so it is an error: the application has aborted while nobody read or wrote.
-            self._app_aborted()
+            # Neither was asked for. A hang-up alone is no abort: both ends have sent FIN, and bytes may still wait.
+            if events & ERROR:
+                self._app_aborted()
+            else:
+                self._poller.forget(self._fd)
         if not self._reading or events == WRITE:
             return
         for _ in range(READS):

@@ -27,7 +27,7 @@ class Arena:
     __slots__ = ("_highest", "buffer", "filled", "limit", "overflow", "sent", "view")
 
     def __init__(self, size: int = ARENA_BYTES) -> None:
-        self.buffer = mmap.mmap(-1, size)
+        self.buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
         self.view = memoryview(self.buffer)
         self.filled = 0
         self.sent = 0

@@ -36,7 +36,7 @@ INTRODUCTION_S: Final = 10.0
 """Seconds that a client has to say hello, once its certificate was accepted."""
 READ_BYTES: Final = 512 * 1024
 """Bytes of plaintext read in one turn of the loop before others get theirs."""
-_BUFFER: Final = mmap.mmap(-1, READ_BYTES)
+_BUFFER: Final = mmap.mmap(-1, READ_BYTES, flags=mmap.MAP_PRIVATE)
 _PLAIN: Final = memoryview(_BUFFER)
 """Shared by all tunnels: what is read is handed on within the same call."""
 

@@ -89,7 +89,9 @@ class TlsConnection:
 
     def _failed(self, error: SSL.Error) -> int:
         """Keep an error for `_stopped`."""
-        self._failure = ConnectionResetError(f"TLS: {_text(error)}")
+        if self._failure is None:
+            # Asked again, OpenSSL only says that it has failed: the first answer is the one that tells why.
+            self._failure = ConnectionResetError(f"TLS: {_text(error)}")
         return 0
 
     def _stopped(self, filled: int, result: int) -> int:
@@ -180,6 +182,7 @@ _REASONS: Final = (
         "the peer refused our certificate as expired: check its clock and ours",
     ),
     ("unknown ca", "peer_refused_untrusted", "the peer does not trust our issuer: is it of another trust domain?"),
+    ("no shared cipher", "no_common_cipher", "the peer allows none of our cipher suites: compare sidecar.cipherSuites"),
     ("bad certificate", "peer_refused", "the peer refused our certificate"),
     ("certificate unknown", "peer_refused", "the peer refused our certificate"),
 )
