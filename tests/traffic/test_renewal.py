@@ -79,6 +79,16 @@ async def test_a_renewal_with_the_same_leaves_extends_nothing() -> None:
         assert await client.pool._successor(client.endpoint, first) is None
 
 
+async def test_a_successor_that_is_no_newer_is_not_lost_for_its_server() -> None:
+    async with application(echo) as port, mesh(port) as (client, server):
+        old = await client.pool.get(client.endpoint)
+        client.who = identity(CLIENT_ID, pod_uid=CLIENT_UID, ttl=timedelta(hours=2))
+        assert client.who.leaf.not_after > old.expires, "ours is newer, the server's is not"
+        assert await client.pool._successor(client.endpoint, old) is None
+        assert await asyncio.wait_for(client.closed.get(), 10) == "not_newer"
+        assert await asyncio.wait_for(server.closed.get(), 10) == "drained"
+
+
 async def test_a_tunnel_that_nobody_uses_is_closed_and_dialled_again() -> None:
     async with application(echo) as port, mesh(port) as (client, _server):
         first = await client.pool.get(client.endpoint)

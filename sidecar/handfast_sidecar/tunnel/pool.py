@@ -17,6 +17,7 @@ from handfast_sidecar.identity.reload import Identity
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.tunnel import renewal
 from handfast_sidecar.tunnel.connection import Tunnel
+from handfast_sidecar.tunnel.frames import GoAway
 from handfast_sidecar.tunnel.handshake import HANDSHAKE_TIMEOUT_S, Expectation, secure
 from handfast_sidecar.wellknown import MESH_PORT
 
@@ -219,7 +220,7 @@ class TunnelPool:
                 old.drain("renewed")
                 return
             if successor is not None:
-                successor.close("not_needed")
+                _dismiss(successor, "not_needed")
                 return
             now = self._clock()
             await asyncio.sleep((renewal.retry_at(now, old.expires) - now).total_seconds())
@@ -242,8 +243,14 @@ class TunnelPool:
                 await tunnel.decided.wait()
         if tunnel.accepted and tunnel.expires > old.expires and tunnel.peer.pod_uid == old.peer.pod_uid:
             return tunnel
-        tunnel.close("not_newer")
+        _dismiss(tunnel, "not_newer")
         return None
+
+
+def _dismiss(tunnel: Tunnel, reason: str) -> None:
+    """End a tunnel that carries nothing; without the go-away its server would take it for lost."""
+    tunnel.mux.go_away(GoAway.NORMAL)
+    tunnel.close(reason)
 
 
 def _key(endpoint: Endpoint, lane: int = 0) -> PoolKey:
