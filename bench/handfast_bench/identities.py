@@ -1,22 +1,20 @@
 """Certificates for everybody in a run, signed by one root with the operator's own code: the same for each peer."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from handfast_bench.namespaces import CONTROL_IP
+from handfast_lab.node import volumes
 from handfast_operator.authority.authority import Authority
 from handfast_operator.authority.leaf import LeafRequest, issue
 from handfast_operator.authority.root import make_root
 from handfast_operator.authority.state import AuthorityState
 from handfast_operator.settings import Settings
 from handfast_sidecar.config.document import DirectoryAddress, SidecarConfig, parse_ranges
-from handfast_sidecar.identity.material import DATA_LINK
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.policy.effective import EffectivePolicy, Mode, ModeRule
 from handfast_sidecar.wellknown import DIRECTORY_PORT, FILE_BUNDLE, FILE_CERTIFICATE, FILE_CONFIG, FILE_KEY
@@ -25,6 +23,8 @@ TRUST_DOMAIN: Final = "bench.example"
 TTL: Final = timedelta(hours=24)
 STRICT: Final = EffectivePolicy(ModeRule(Mode.STRICT, "MTLSPolicy bench/server"))
 SETTINGS: Final = Settings(trust_domain=TRUST_DOMAIN)
+_MODE: Final = 0o644
+"""Of a Secret's files."""
 RANGES: Final = ("10.77.0.0/24",)
 
 
@@ -47,7 +47,6 @@ class Identities:
     """One root, and what it signs."""
 
     authority: Authority = field(init=False)
-    _versions: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
         root = make_root(TRUST_DOMAIN, datetime.now(UTC))
@@ -74,19 +73,9 @@ class Identities:
             cluster_ranges=parse_ranges(RANGES),
         )
         files = self.files(pod.spiffe_id, pod.name, pod.uid, ttl=ttl)
-        self._project(directory, {**files, FILE_CONFIG: config.dump().encode()})
-
-    def _project(self, directory: Path, files: dict[str, bytes]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        version = directory / f"..version-{next(self._versions)}"
-        version.mkdir()
-        for name, content in files.items():
-            (version / name).write_bytes(content)
-            if not (directory / name).is_symlink():
-                (directory / name).symlink_to(Path(DATA_LINK) / name)
-        fresh = directory / "..data_tmp"
-        fresh.symlink_to(version.name)
-        fresh.replace(directory / DATA_LINK)
+        contents = {**files, FILE_CONFIG: config.dump().encode()}
+        volumes.write(directory, {name: (content, _MODE) for name, content in contents.items()})
 
 
 def write_files(directory: Path, files: dict[str, bytes]) -> dict[str, Path]:

@@ -3,7 +3,6 @@
 Nothing is switched off: policy, access log, metrics and the directory's evidence run while it is measured.
 """
 
-import re
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Final
 
 from handfast_bench.identities import SETTINGS, Identities, Pod, write_files
 from handfast_bench.namespaces import CLIENT, CLIENT_IP, CONTROL, SERVER, SERVER_IP, BenchFailed, Namespaces
+from handfast_bench.scrape import Scrape
 from handfast_sidecar.wellknown import ADMIN_PORT, ENV_POD_IPS, PROXY_UID
 
 START_S: Final = 20.0
@@ -34,8 +34,9 @@ exec setpriv --reuid={uid} --regid={uid} --clear-groups --inh-caps=-all,+dac_rea
   --ambient-caps=-all,+dac_read_search --bounding-set=-all,+dac_read_search {python} -m handfast_sidecar proxy
 """
 """The one capability lets it read an interpreter that lives in somebody's home directory; an image needs none."""
-_FETCH: Final = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=2).read().decode())"
-_SAMPLE: Final = re.compile(r"(?P<name>[a-z_]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
+_FETCH: Final = (
+    "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=float(sys.argv[2])).read().decode())"
+)
 
 
 @dataclass
@@ -56,21 +57,18 @@ class Sidecars:
         """A new leaf arrives in one side's Secret."""
         self.identities.write_pod(PODS[where], self.folder / where)
 
-    def admin(self, where: str, path: str) -> str:
-        """What a sidecar's admin port answers."""
-        url = f"http://{PODS[where].ip}:{ADMIN_PORT}{path}"
-        return self.spaces.run(where, [sys.executable, "-S", "-c", _FETCH, url])
+    def admin(self, where: str, path: str, *, host: str = "", timeout_s: float = 2) -> str:
+        """What a sidecar's admin port answers, at its pod's address or another one. Raises BenchFailed."""
+        url = f"http://{host or PODS[where].ip}:{ADMIN_PORT}{path}"
+        return self.spaces.run(where, [sys.executable, "-S", "-c", _FETCH, url, str(timeout_s)])
 
-    def metric(self, where: str, name: str, **labels: str) -> float:
+    def scrape(self, where: str, *, timeout_s: float = 2) -> Scrape:
+        """A sidecar's metrics at this moment. Raises BenchFailed."""
+        return Scrape.parse(self.admin(where, "/metrics", timeout_s=timeout_s))
+
+    def metric(self, where: str, name: str, **labels: str) -> int:
         """The sum of a sidecar's samples that have these labels."""
-        total = 0.0
-        for line in self.admin(where, "/metrics").splitlines():
-            found = _SAMPLE.fullmatch(line)
-            if found is None or found["name"] != name:
-                continue
-            if all(f'{key}="{value}"' in (found["labels"] or "") for key, value in labels.items()):
-                total += float(found["value"])
-        return total
+        return self.scrape(where).total(name, **labels)
 
     def log(self, where: str) -> Path:
         """Where it writes its lines: events and the access log."""

@@ -57,13 +57,16 @@ class Ledger:
         else:
             self._open[outcome.number] = outcome
 
+    @property
+    def alone(self) -> list[Outcome]:
+        """Ends whose other end has a word to say, and has not said it yet."""
+        return [each for each in self._open.values() if each.ended is not Ended.FAILED and not _gave_up(each)]
+
     def close(self) -> None:
         """All have ended: whoever is still alone in the book has lost its other end."""
-        for outcome in self._open.values():
-            if outcome.side == Side.CLIENT.word and outcome.ended is Ended.ABORTED:
-                self._may_lack_a_plan += 1
-            elif outcome.ended is not Ended.FAILED:
-                self._fail(outcome, f"ended {outcome.ended}, and its other end never said anything")
+        for outcome in self.alone:
+            self._fail(outcome, f"ended {outcome.ended}, and its other end never said anything")
+        self._may_lack_a_plan += sum(map(_gave_up, self._open.values()))
         self._open.clear()
         if self._without_plan > self._may_lack_a_plan:
             self.failures.append(
@@ -83,6 +86,11 @@ class Ledger:
 
     def _fail(self, outcome: Outcome, what: str) -> None:
         self.failures.append(f"{outcome.kind} {outcome.number}, {outcome.side}'s end: {what}")
+
+
+def _gave_up(outcome: Outcome) -> bool:
+    """A client that aborts may do so before the server knows of it."""
+    return outcome.side == Side.CLIENT.word and outcome.ended is Ended.ABORTED
 
 
 def _may_be_reset(outcome: Outcome) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from handfast_soak.scrape import Footprint
+from handfast_soak.footprint import Footprint
 
 PART: Final = 0.10
 KIB: Final = 4 * 1024

@@ -13,10 +13,10 @@ from handfast_bench.namespaces import CLIENT, SERVER, SERVER_IP, BenchFailed, Na
 from handfast_bench.sidecars import PODS, Sidecars
 from handfast_soak.conversation import Outcome
 from handfast_soak.endpoint import STEP_S
+from handfast_soak.footprint import Footprint, footprint, tasks
 from handfast_soak.ledger import Ledger
 from handfast_soak.memory import growth
 from handfast_soak.own_time import OwnTime
-from handfast_soak.scrape import Footprint, footprint, scrape, tasks
 from handfast_soak.server import READY
 from handfast_soak.verdict import Rest, SidecarFacts, carried
 
@@ -166,19 +166,24 @@ class Soak:
         deadline = time.monotonic() + REST_S
         while time.monotonic() < deadline:
             held = {where: self.rest(where) for where in PODS}
-            if self._all_over() and all(
-                held[where].descriptors <= was.descriptors and held[where].tasks <= was.tasks
-                for where, was in self.before.items()
+            self._read()  # the server's application may have bytes to read that its sidecar has long handed on
+            if (
+                not self.ledger.alone
+                and self._all_over()
+                and all(
+                    held[where].descriptors <= was.descriptors and held[where].tasks <= was.tasks
+                    for where, was in self.before.items()
+                )
             ):
                 return
             time.sleep(1)
 
     def _all_over(self) -> bool:
-        return all(opened == closed for opened, closed in (carried(scrape(self.pair, where)) for where in PODS))
+        return all(opened == closed for opened, closed in (carried(self.pair.scrape(where)) for where in PODS))
 
     def _facts(self, where: str) -> SidecarFacts:
         return SidecarFacts(
-            metrics=scrape(self.pair, where),
+            metrics=self.pair.scrape(where),
             before=self.before[where],
             after=self.rest(where),
             rss=growth(self.samples[where], self.seconds, private=False),

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from handfast_bench.namespaces import CLIENT
+from handfast_bench.scrape import Scrape
 from handfast_soak.memory import JUDGED_FROM_S, Growth
-from handfast_soak.scrape import Scrape
 
 EXPECTED_ENDS: Final = frozenset({"drained", "renewed", "not_newer", "not_needed", "idle"})
 """Why tunnels of a healthy pair end. `lost`, `certificate_expired`, `peer_silent` or `protocol_error` is a bug here."""

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from handfast_soak.conversation import Ended, Outcome
+from handfast_soak.footprint import Footprint
 from handfast_soak.ledger import Ledger
 from handfast_soak.memory import growth
 from handfast_soak.own_time import OwnTime
 from handfast_soak.pattern import Pattern, WrongBytes
 from handfast_soak.plan import Kind, Order, Pace, Plan, Side
-from handfast_soak.scrape import Footprint
 
 ROOT = Path(__file__).parent.parent.parent
 
