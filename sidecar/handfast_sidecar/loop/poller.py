@@ -60,10 +60,9 @@ class Poller(selectors.EpollSelector):
 
     def forget(self, fd: int) -> None:
         """Watch it no more; one that is not watched is no error."""
-        if self._watched.pop(fd, None) is not None:
+        if fd in self._watched:
             self._epoll.unregister(fd)
-        self._handlers.pop(fd, None)
-        self._forgotten.add(fd)
+        self.closing(fd)
 
     def closing(self, fd: int) -> None:
         """As `forget`, for one that is closed in the same breath: then the kernel forgets it by itself (epoll(7))."""

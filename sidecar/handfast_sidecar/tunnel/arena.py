@@ -3,12 +3,11 @@
 Applications are read straight into it, behind 12 free bytes for the frame's header: no joins, no copies. Frames that
 must not wait for room (credit, FIN, RST) go to `overflow` when it is full, and data waits until that has drained.
 
-It is a mapping of its own: pages are the kernel's until bytes are put there, and `give_back` returns those that bulk
-has touched.
 """
 
-import mmap
 from typing import Final
+
+from handfast_sidecar.tunnel.pages import Pages
 
 ARENA_BYTES: Final = 512 * 1024
 """Bytes per tunnel, of which those that were never filled take no memory. Larger ones gain bulk a few percent and cost
@@ -21,20 +20,18 @@ MAX_OVERFLOW: Final = 1 << 20
 """Bytes of control frames that may wait; a peer that asks for more answers than it reads loses its tunnel."""
 
 
-class Arena:
+class Arena(Pages):
     """A fixed buffer, filled at one end by frames and emptied at the other by TLS."""
 
-    __slots__ = ("_highest", "buffer", "filled", "limit", "overflow", "sent", "view")
+    __slots__ = ("filled", "limit", "overflow", "sent")
 
     def __init__(self, size: int = ARENA_BYTES) -> None:
-        self.buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
-        self.view = memoryview(self.buffer)
+        super().__init__(size, kept=KEPT_BYTES)
         self.filled = 0
         self.sent = 0
         self.limit = size
         """How far data may fill it; 0 while control frames wait before it."""
         self.overflow = bytearray()
-        self._highest = 0
 
     @property
     def empty(self) -> bool:
@@ -58,7 +55,7 @@ class Arena:
         self.sent += count
         if self.sent < self.filled:
             return
-        self._highest = max(self._highest, self.filled)
+        self.touched(self.filled)
         self.sent = self.filled = 0
         if self.overflow:
             moved = min(len(self.overflow), len(self.view))
@@ -68,7 +65,6 @@ class Arena:
             self.limit = 0 if self.overflow else len(self.view)
 
     def give_back(self) -> None:
-        """Return to the kernel what bulk has touched, when nothing waits; what was there reads as zeros."""
-        if self._highest > KEPT_BYTES and self.empty:
-            self.buffer.madvise(mmap.MADV_DONTNEED, KEPT_BYTES, len(self.view) - KEPT_BYTES)
-            self._highest = 0
+        """As `Pages.give_back`, when nothing waits."""
+        if self.empty:
+            super().give_back()

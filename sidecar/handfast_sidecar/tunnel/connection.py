@@ -5,7 +5,6 @@ The shell around `mux`: it moves bytes between the socket and the arena, and end
 
 import asyncio
 import logging
-import mmap
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -21,6 +20,7 @@ from handfast_sidecar.tunnel.frames import Flag, GoAway
 from handfast_sidecar.tunnel.handshake import Secured
 from handfast_sidecar.tunnel.hello import BusyNotice, ControlLine, DrainNotice, TunnelHello
 from handfast_sidecar.tunnel.mux import FLOODED, Mux
+from handfast_sidecar.tunnel.pages import Pages
 from handfast_sidecar.tunnel.stream import Stream, StreamSink
 from handfast_sidecar.tunnel.tls import NO_DATA
 
@@ -36,8 +36,7 @@ INTRODUCTION_S: Final = 10.0
 """Seconds that a client has to say hello, once its certificate was accepted."""
 READ_BYTES: Final = 512 * 1024
 """Bytes of plaintext read in one turn of the loop before others get theirs."""
-_BUFFER: Final = mmap.mmap(-1, READ_BYTES, flags=mmap.MAP_PRIVATE)
-_PLAIN: Final = memoryview(_BUFFER)
+_PLAIN: Final = Pages(READ_BYTES)
 """Shared by all tunnels: what is read is handed on within the same call."""
 
 AcceptStream = Callable[["Tunnel", Stream], StreamSink | None]
@@ -199,7 +198,7 @@ class Tunnel:
         elif self._silent_ticks > 1:
             self.mux.ping(self._silent_ticks)
             self.mux.arena.give_back()
-            _BUFFER.madvise(mmap.MADV_DONTNEED)
+            _PLAIN.give_back()
 
     def _measure(self, now: float) -> None:
         """Whether the last tick's time went by waiting for the socket; the client, who opens tunnels, must know."""
@@ -279,13 +278,14 @@ class Tunnel:
             return
         self._silent_ticks = 0
         try:
-            count = self._tls.read_into(_PLAIN)
+            count = self._tls.read_into(_PLAIN.view)
             if count == NO_DATA:
                 return
             if not count:
                 self._fail("the peer closed it")
                 return
-            self.mux.receive(_PLAIN[:count])
+            _PLAIN.touched(count)
+            self.mux.receive(_PLAIN.view[:count])
         except OSError as error:
             self._fail(str(error))
         except BadFrame as error:
