@@ -35,6 +35,7 @@ _BUSY: Final = 0.5
 NOTES: Final = (
     "Each proxy is a pair, client side and server side, with one worker each and mutual TLS 1.3 from the same root.",
     "Client, proxies and back end share the machine's cores.",
+    "sockets is one haproxy without TLS: what the applications' own connections cost, and no proxy can do without.",
     "handfast runs whole: policy, access log, metrics, directory.",
     "stunnel has a thread for each connection; go is a relay on crypto/tls (`bench/peers/gorelay`) with GOMAXPROCS=1.",
     "A peer resumes TLS sessions where it does so by default.",

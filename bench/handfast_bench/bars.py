@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from handfast_bench.pair import OURS, YARDSTICK
+from handfast_bench.pair import OURS, SOCKETS, YARDSTICK
 from handfast_bench.results import Report
 
 _KB_PER_MB: Final = 1024
@@ -26,11 +26,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a bar; both None when something was not measured."""
+    """What became of a bar; value and held are None when something was not measured."""
 
     bar: Bar
     value: float | None
     held: bool | None
+    sockets: float | None = None
+    """The same ratio of one relay without TLS: what no proxy can get below, where it is measured."""
 
 
 BARS: Final = (
@@ -62,4 +64,10 @@ def _judge(bar: Bar, report: Report) -> Verdict:
     if ours is None or not scale:
         return Verdict(bar, None, None)
     value = ours / scale
-    return Verdict(bar, value, value >= bar.limit if bar.at_least else value <= bar.limit)
+    sockets = report.figure(SOCKETS, bar.case, bar.figure)
+    return Verdict(
+        bar,
+        value,
+        value >= bar.limit if bar.at_least else value <= bar.limit,
+        None if sockets is None else sockets / scale,
+    )

@@ -6,6 +6,9 @@ from typing import Final
 OURS: Final = "handfast"
 DIRECT: Final = "direct"
 """No proxy at all: the limit of client, kernel and back end."""
+SOCKETS: Final = "sockets"
+"""One relay without TLS: the limit of any proxy, for it carries the applications' bytes over the same sockets."""
+NOT_PEERS: Final = frozenset({OURS, DIRECT, SOCKETS, "openssl", "gnutls"})
 YARDSTICK: Final = "haproxy"
 """What every other one is set beside."""
 

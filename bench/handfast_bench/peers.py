@@ -17,7 +17,7 @@ from handfast_bench.backend import PORT, SERVER_NAME
 from handfast_bench.identities import Identities, write_files
 from handfast_bench.limits import open_files, relayed_connections
 from handfast_bench.namespaces import CLIENT, SERVER, SERVER_IP, BenchFailed, Namespaces
-from handfast_bench.pair import DIRECT, OURS, YARDSTICK, Pair
+from handfast_bench.pair import DIRECT, OURS, SOCKETS, YARDSTICK, Pair
 from handfast_bench.sidecars import PODS, sidecars
 from handfast_bench.usage import family, listens
 from handfast_sidecar.config.cipher_suites import KNOWN
@@ -130,6 +130,28 @@ def handfast(site: Site, environment: Mapping[str, str] | None = None) -> Iterat
         yield Pair(SERVER_IP, PORT, family(client), family(server))
 
 
+@contextmanager
+def sockets(site: Site) -> Iterator[Pair]:
+    """One haproxy without TLS: what the sockets of both applications cost, and no proxy can do without."""
+    config, log = site.folder / "haproxy.cfg", site.folder / "haproxy.log"
+    config.write_text(
+        _HAPROXY.format(
+            accept=f"127.0.0.1:{LISTEN_PORT}",
+            connect=f"{SERVER_IP}:{PORT}",
+            accept_tls="",
+            connect_tls="",
+            idle=IDLE_S,
+            maxconn=relayed_connections(),
+        )
+    )
+    process = site.spaces.start(CLIENT, ["haproxy", "-db", "-f", config], log=log)
+    try:
+        _wait_listening(process, LISTEN_PORT, log)
+        yield Pair("127.0.0.1", LISTEN_PORT, family(process.pid))
+    finally:
+        site.spaces.stop(process)
+
+
 def _haproxy(side: _Side) -> Sequence[str | Path]:
     (side.identity / "both.pem").write_bytes(
         (side.identity / "tls.crt").read_bytes() + (side.identity / "tls.key").read_bytes()
@@ -220,6 +242,7 @@ def _wait_listening(process: "Popen[bytes]", port: int, log: Path) -> None:
 
 MAKERS: Final[dict[str, Maker]] = {
     DIRECT: direct,
+    SOCKETS: sockets,
     OURS: handfast,
     YARDSTICK: _pair(_haproxy),
     "nginx": _pair(_nginx),

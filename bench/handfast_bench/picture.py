@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import escape
 
-from handfast_bench.pair import DIRECT, OURS
+from handfast_bench.pair import NOT_PEERS, OURS
 from handfast_bench.results import Report
 from handfast_bench.table import number
 
-_NOT_DRAWN: Final = frozenset({DIRECT, "openssl", "gnutls"})
+_NOT_DRAWN: Final = NOT_PEERS - {OURS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,13 @@ from handfast_bench.backend import Backend, backend, write_big_file
 from handfast_bench.cases import CASES, FRESH, Bench, Figures, Pace
 from handfast_bench.identities import Identities
 from handfast_bench.namespaces import BenchFailed, Namespaces, namespaces
-from handfast_bench.pair import DIRECT, OURS
+from handfast_bench.pair import DIRECT, OURS, SOCKETS
 from handfast_bench.peers import MAKERS, SUITES, Site
 from handfast_bench.results import ERRORS, Result, middle
 from handfast_bench.table import number
 
 FIRST_BYTE: Final = "first-byte"
-_STRICT: Final = frozenset({DIRECT, OURS})
+_STRICT: Final = frozenset({DIRECT, SOCKETS, OURS})
 """Whose errors end the run: a peer's are a finding, ours a bug."""
 
 
@@ -90,7 +90,7 @@ def _run(plan: Plan, folder: Path, big: Path) -> tuple[Result, ...]:
         for proxy in plan.proxies:
             alone = [case for case in plan.cases if case in FRESH] if not repeat else []
             for cases in (together, *([case] for case in alone)):
-                if cases and not (proxy == DIRECT and FRESH.issuperset(cases)):
+                if cases and not (proxy in {DIRECT, SOCKETS} and FRESH.issuperset(cases)):
                     _round(plan, fresh_folder(proxy), big, proxy, cases, found)
         if FIRST_BYTE in plan.cases:
             _own_tls(plan, fresh_folder("own-tls"), big, found)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from handfast_bench.bars import Verdict, judge
-from handfast_bench.pair import DIRECT, OURS, YARDSTICK
+from handfast_bench.pair import DIRECT, NOT_PEERS, OURS, SOCKETS, YARDSTICK
 from handfast_bench.results import ERRORS, Report, Result
 
 
@@ -45,7 +45,6 @@ HEADINGS: Final = {
     "idle": "Memory of the client-side proxy",
 }
 _OWN: Final = "first-byte-"
-_NOT_PEERS: Final = frozenset({OURS, DIRECT, "openssl", "gnutls"})
 
 
 def number(value: float) -> str:
@@ -57,7 +56,7 @@ def number(value: float) -> str:
 
 def best_peer(report: Report, case: str, figure: str) -> float | None:
     """The best figure that any peer has in a case."""
-    peers = (report.figure(each, case, figure) for each in report.proxies(case) if each not in _NOT_PEERS)
+    peers = (report.figure(each, case, figure) for each in report.proxies(case) if each not in NOT_PEERS)
     values = [each for each in peers if each is not None]
     if not values:
         return None
@@ -129,9 +128,13 @@ def _bars(verdicts: Sequence[Verdict]) -> Iterator[str]:
     for each in verdicts:
         unit = f" {each.bar.unit}" if each.bar.unit else " x haproxy"
         limit = f"{'at least' if each.bar.at_least else 'at most'} {each.bar.limit:g}{unit}"
-        rows.append([each.bar.what, "-" if each.value is None else f"{each.value:.3g}", limit, words[each.held]])
+        rows.append([each.bar.what, _short(each.value), limit, words[each.held], _short(each.sockets)])
     yield "### Bars\n"
-    yield from _table(["", "handfast", "bar", ""], iter(rows))
+    yield from _table(["", "handfast", "bar", "", SOCKETS], iter(rows))
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
 
 
 def _table(head: Sequence[str], rows: Iterator[list[str]]) -> Iterator[str]:

@@ -79,7 +79,7 @@ class Server:
             frozenset({HOST}),
             lambda: self.who.leaf.spiffe_id.trust_domain,
             self.ended,
-            destination_of=lambda _sock: self.plain_destination,
+            destination_of=lambda _sock, _source: self.plain_destination,
         )
         self.mesh = MeshPort(
             lambda: self.who,
@@ -118,7 +118,11 @@ class Client:
             mesh_port=server.listener.port,
         )
         self.outbound = Outbound(
-            self.directory, self.pool, lambda _address: True, self.ended, destination_of=lambda _sock: self.destination
+            self.directory,
+            self.pool,
+            lambda _address: True,
+            self.ended,
+            destination_of=lambda _sock, _source: self.destination,
         )
         self.listener = Listener("outbound", [listen(HOST, 0)], 4096, self.outbound.accepted)
         self.outbound.released = self.listener.release

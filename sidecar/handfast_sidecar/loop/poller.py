@@ -129,20 +129,28 @@ def _report(error: Exception) -> None:
     )
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop of asyncio whose selector is a poller."""
+
+    def __init__(self) -> None:
+        self.poller = Poller()
+        super().__init__(self.poller)
+
+
 _pollers: "WeakKeyDictionary[asyncio.AbstractEventLoop, Poller]" = WeakKeyDictionary()
+"""Of loops that were made elsewhere."""
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A loop of asyncio whose selector is a poller: what the proxy runs on."""
-    poller = Poller()
-    loop = asyncio.SelectorEventLoop(poller)
-    _pollers[loop] = poller
-    return loop
+    """What the proxy runs on."""
+    return _Loop()
 
 
 def current() -> Poller:
     """The running loop's poller; in a loop that was made elsewhere, one descriptor of it."""
     loop = asyncio.get_running_loop()
+    if isinstance(loop, _Loop):
+        return loop.poller
     poller = _pollers.get(loop)
     if poller is None:
         poller = _pollers[loop] = Poller()

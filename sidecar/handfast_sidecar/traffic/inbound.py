@@ -42,7 +42,7 @@ class Inbound:
         trust_domain: Callable[[], str],
         journal: Journal,
         *,
-        destination_of: Callable[[socket.socket], tuple[str, int]] = original_destination,
+        destination_of: Callable[[socket.socket, str], tuple[str, int]] = original_destination,
     ) -> None:
         self._policy = policy
         self._pod_ips = pod_ips
@@ -72,11 +72,10 @@ class Inbound:
             return Reason.RESERVED_PORT if verdict.reason == "reserved_port" else Reason.DENIED, verdict
         return Reason.CONNECTED, verdict
 
-    def plaintext(self, sock: socket.socket) -> None:
+    def plaintext(self, sock: socket.socket, source: str, source_port: int) -> None:
         """A redirected plaintext connection."""
         try:
-            source, source_port = sock.getpeername()[:2]
-            address, port = self._destination_of(sock)
+            address, port = self._destination_of(sock, source)
         except OSError:
             abort(sock)
             self.released()

@@ -13,6 +13,9 @@ from handfast_sidecar.loop.poller import READ
 
 log = logging.getLogger(__name__)
 
+Accepted = Callable[[socket.socket, str, int], None]
+"""Called with each connection, and its peer's address and port."""
+
 BURST: Final = 64
 """Connections accepted in one turn of the loop, so that a storm does not starve those that run."""
 OUT_OF_DESCRIPTORS_S: Final = 0.5
@@ -23,9 +26,7 @@ _PASSING: Final = frozenset({errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errn
 class Listener:
     """Accepts on one port, on both address families, while slots are free; `release` gives one back."""
 
-    def __init__(
-        self, name: str, sockets: Sequence[socket.socket], slots: int, accepted: Callable[[socket.socket], None]
-    ) -> None:
+    def __init__(self, name: str, sockets: Sequence[socket.socket], slots: int, accepted: Accepted) -> None:
         self.name = name
         self._sockets = list(sockets)
         self._free = slots
@@ -71,7 +72,7 @@ class Listener:
                 log.warning("all slots are taken: new connections wait", extra={"listener": self.name})
                 return
             try:
-                sock, _peer = listener.accept()
+                sock, peer = listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -83,4 +84,4 @@ class Listener:
                 return
             sock.setblocking(False)
             self._free -= 1
-            self._accepted(sock)
+            self._accepted(sock, peer[0], peer[1])

@@ -49,14 +49,14 @@ class MeshPort:
         self.registry = TunnelRegistry()
         self.released: Callable[[], None] = lambda: None
 
-    def accepted(self, sock: socket.socket) -> None:
+    def accepted(self, sock: socket.socket, source: str, _source_port: int) -> None:
         """A new connection on the mesh port."""
         if len(self.registry) >= MAX_TUNNELS:
             self._failed("too_many_tunnels")
             abort(sock)
             self.released()
             return
-        task = asyncio.create_task(self._secure(sock))
+        task = asyncio.create_task(self._secure(sock, source))
         self._handshakes.add(task)
         task.add_done_callback(self._done)
 
@@ -76,11 +76,9 @@ class MeshPort:
         self._handshakes.discard(task)
         self.released()
 
-    async def _secure(self, sock: socket.socket) -> None:
+    async def _secure(self, sock: socket.socket, source: str) -> None:
         identity = self._identity()
-        source = ""
         try:
-            source = sock.getpeername()[0]
             expected = Expectation(identity.leaf.spiffe_id.trust_domain)
             secured = await secure(sock, identity.contexts.server, expected, server=True)
             if self.registry.of_peer(secured.peer) >= MAX_TUNNELS_PER_PEER:

@@ -97,7 +97,7 @@ class Outbound:
         in_cluster: Callable[[str], bool],
         journal: Journal,
         *,
-        destination_of: Callable[[socket.socket], tuple[str, int]] = original_destination,
+        destination_of: Callable[[socket.socket, str], tuple[str, int]] = original_destination,
         random: Random | None = None,
     ) -> None:
         self._directory = directory
@@ -112,11 +112,10 @@ class Outbound:
         self.relays: set[Relay | PlainRelay] = set()
         self.released: Callable[[], None] = lambda: None
 
-    def accepted(self, sock: socket.socket) -> None:
+    def accepted(self, sock: socket.socket, source: str, source_port: int) -> None:
         """A redirected connection; on the fast path it is on its tunnel before this returns."""
         try:
-            source, source_port = sock.getpeername()[:2]
-            address, port = self._destination_of(sock)
+            address, port = self._destination_of(sock, source)
         except OSError:
             # Gone already, or dialled this port itself instead of being redirected to it.
             abort(sock)
