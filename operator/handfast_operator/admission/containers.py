@@ -14,7 +14,6 @@ from handfast_sidecar.wellknown import (
     ENV_POD_NAME,
     ENV_POD_NAMESPACE,
     ENV_POD_UID,
-    ENV_PROBES,
     IDENTITY_PATH,
     IDENTITY_VOLUME,
     INIT_CONTAINER,
@@ -51,14 +50,17 @@ class InjectionOptions:
     cipher_suites: str = ""
 
 
-def init_container(options: InjectionOptions) -> Json:
-    """Writes the rules and ends. A user other than root has no effective capability, so it is root with just one."""
+def init_container(options: InjectionOptions, environment: Mapping[str, str]) -> Json:
+    """Writes the rules and ends. A user other than root has no effective capability, so it is root with just one.
+
+    `environment` is what this pod's own init is told beside the chart's settings.
+    """
     return {
         "name": INIT_CONTAINER,
         "image": options.sidecar_image,
         "imagePullPolicy": options.pull_policy,
         "args": ["init"],
-        "env": [{"name": ENV_LOG_LEVEL, "value": options.log_level}],
+        "env": [*_variables(environment), {"name": ENV_LOG_LEVEL, "value": options.log_level}],
         "resources": dict(options.resources),
         "securityContext": {
             "runAsUser": 0,
@@ -74,8 +76,11 @@ def init_container(options: InjectionOptions) -> Json:
     }
 
 
-def proxy_container(options: InjectionOptions, probes: str) -> Json:
-    """The native sidecar: later init containers and the application start when its startup probe has succeeded."""
+def proxy_container(options: InjectionOptions, environment: Mapping[str, str]) -> Json:
+    """The native sidecar: later init containers and the application start when its startup probe has succeeded.
+
+    `environment` is what this pod's own proxy is told beside the chart's settings.
+    """
     ready = {
         "httpGet": {"path": "/readyz", "port": ADMIN_PORT, "scheme": "HTTP"},
         "timeoutSeconds": _PROBE_TIMEOUT_S,
@@ -92,7 +97,7 @@ def proxy_container(options: InjectionOptions, probes: str) -> Json:
             _from_field(ENV_POD_NAMESPACE, "metadata.namespace"),
             _from_field(ENV_POD_UID, "metadata.uid"),
             _from_field(ENV_POD_IPS, "status.podIPs"),
-            {"name": ENV_PROBES, "value": probes},
+            *_variables(environment),
             {"name": ENV_LOG_LEVEL, "value": options.log_level},
             *([{"name": ENV_CIPHER_SUITES, "value": options.cipher_suites}] if options.cipher_suites else []),
         ],
@@ -153,6 +158,10 @@ def volumes(secret: str) -> list[Json]:
 def _no_token() -> Json:
     """In-tree admission runs after us, and mounts the API token wherever nothing is mounted at its path."""
     return {"name": NO_TOKEN_VOLUME, "mountPath": TOKEN_PATH, "readOnly": True}
+
+
+def _variables(environment: Mapping[str, str]) -> list[Json]:
+    return [{"name": name, "value": value} for name, value in environment.items()]
 
 
 def _from_field(name: str, path: str) -> Json:

@@ -14,7 +14,7 @@ from handfast_operator.admission.probes import Rewriter, UnusableProbe
 from handfast_operator.admission.refusals import MIRROR, OURS, opted_in, refusal, runs_on_windows, skip_reason
 from handfast_operator.resources.selectors import Labels
 from handfast_sidecar.config.probes import ProbeTable
-from handfast_sidecar.wellknown import IDENTITY_VOLUME
+from handfast_sidecar.wellknown import ENV_PROBES, IDENTITY_VOLUME
 
 Json = dict[str, Any]
 Raw = Mapping[str, Any]
@@ -81,8 +81,8 @@ def _spec(meta: Raw, spec: Raw, options: InjectionOptions, random_word: Callable
     others = [rewriter.rewrite(each) for each in spec.get("initContainers") or () if each.get("name") not in OURS]
     applications = [rewriter.rewrite(each) for each in spec.get("containers") or ()]
     ours = [
-        containers.init_container(options),
-        containers.proxy_container(options, ProbeTable(rewriter.originals).dump()),
+        containers.init_container(options, {}),
+        containers.proxy_container(options, {ENV_PROBES: ProbeTable(rewriter.originals).dump()}),
     ]
     kept = [each for each in spec.get("volumes") or () if each.get("name") not in OUR_VOLUMES]
     return {

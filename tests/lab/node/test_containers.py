@@ -99,7 +99,7 @@ async def test_a_container_runs_in_the_network_it_is_given(tmp_path: Path, netns
 async def test_our_init_container_writes_the_rules_of_its_pod(tmp_path: Path, netns: Path) -> None:
     program = "from sys import exit; from handfast_sidecar.main import main; exit(main())"
     IMAGES["sidecar"] = ImageSpec((sys.executable, "-c", program), user=7443, group=7443)
-    init = {**init_container(InjectionOptions("handfast-system", "sidecar")), "volumeMounts": []}
+    init = {**init_container(InjectionOptions("handfast-system", "sidecar"), {}), "volumeMounts": []}
     async with stage(tmp_path, Link(("192.0.2.1",), netns)) as node:
         await node.result("meshed", shell("true"), initContainers=[init])
     command = ("nsenter", f"--net={netns}", "nft", "list", "ruleset")
