@@ -12,6 +12,9 @@ TEST_PACKAGES := $(LAB_PACKAGES) curl nginx-light postgresql redis-server redis-
 BENCH_PACKAGES := $(TEST_PACKAGES) haproxy libnginx-mod-stream stunnel4
 BENCH := PYTHONPATH=bench $(BIN)/python -m
 CHART := charts/handfast
+CLUSTER_TESTS := $(BIN)/python -m pytest --platform=kubernetes --log-cli-level=INFO --log-cli-format='%(message)s'
+# What depends on kube-proxy's mode and on the address families, on a second cluster that has the other ones.
+DUAL_STACK_TESTS := tests/cluster/behaviour/test_data_path.py tests/cluster/behaviour/test_connections.py
 CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 
 .DEFAULT_GOAL := help
@@ -57,7 +60,8 @@ test: $(STAMP) packages-TEST_PACKAGES ## all tests but those on a real Kubernete
 	$(BIN)/python -m pytest tests --ignore=tests/cluster/kubernetes --numprocesses=2 --dist=loadfile
 
 test-cluster: $(STAMP) ## build and start a real Kubernetes, and test on it (root, Go; or HANDFAST_KUBECONFIG)
-	$(BIN)/python -m pytest tests/cluster --platform=kubernetes --log-cli-level=INFO --log-cli-format='%(message)s'
+	$(CLUSTER_TESTS) tests/cluster
+	if [ -z "$$HANDFAST_KUBECONFIG" ]; then $(CLUSTER_TESTS) $(DUAL_STACK_TESTS) --cluster-variant=dual-iptables; fi
 
 cluster-up: $(STAMP) ## start a Kubernetes that stays, and say where it is
 	@$(CLUSTER) up

@@ -9,13 +9,15 @@ from cluster.kube import build, images, lifecycle, packages, release, sandbox
 from cluster.kube.client import Kubectl
 from cluster.kube.errors import ClusterError
 from cluster.kube.places import KUBECONFIG
+from cluster.kube.variant import DEFAULT, VARIANTS, Variant
 
 
 def main() -> int:
     """Exit code 1, with one sentence, when it cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m cluster", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("up", help="build and start a cluster that stays until `down`")
+    ups = verbs.add_parser("up", help="build and start a cluster that stays until `down`")
+    ups.add_argument("--variant", choices=VARIANTS, default=DEFAULT.name)
     verbs.add_parser("load", help="build our images, import them, install or upgrade the chart")
     verbs.add_parser("down", help="end the cluster and remove all it made")
     verbs.add_parser("images", help="build our images into the cache; no cluster is needed")
@@ -25,16 +27,22 @@ def main() -> int:
         parser.error(f"what is {' '.join(words)}?")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        return helm(words) if arguments.verb == "helm" else VERBS[arguments.verb]()
+        match arguments.verb:
+            case "helm":
+                return helm(words)
+            case "up":
+                return up(VARIANTS[arguments.variant])
+            case verb:
+                return VERBS[verb]()
     except ClusterError as error:
         print(f"handfast cluster: {error}", file=sys.stderr)  # noqa: T201
         return 1
 
 
-def up() -> int:
+def up(variant: Variant) -> int:
     """Start, or say where the one is that runs already."""
     if sandbox.Sandbox.running() is None:
-        lifecycle.up(keep=True)
+        lifecycle.up(variant, keep=True)
     print(f"export HANDFAST_KUBECONFIG={KUBECONFIG} KUBECONFIG={KUBECONFIG}")  # noqa: T201
     return 0
 
@@ -76,7 +84,7 @@ def tell(built: images.Images) -> None:
     print(f"export HANDFAST_APPS_IMAGE={built.apps}")  # noqa: T201
 
 
-VERBS = {"up": up, "load": load, "down": down, "images": build_images}
+VERBS = {"load": load, "down": down, "images": build_images}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,6 +12,7 @@ import pytest
 from cluster import lab
 from cluster.cluster import Cluster
 from cluster.kube import evidence, provided
+from cluster.kube.variant import VARIANTS
 from cluster.kube.workloads import Workloads
 from cluster.release import Release
 
@@ -64,7 +65,7 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session")
 def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """The lab; with `--platform kubernetes` that of HANDFAST_KUBECONFIG, else one that we start and end."""
-    with _started(pytestconfig.getoption("--platform")) as started:
+    with _started(pytestconfig.getoption("--platform"), pytestconfig.getoption("--cluster-variant")) as started:
         pytestconfig.stash[RUNNING] = started
         yield started
         del pytestconfig.stash[RUNNING]
@@ -100,13 +101,13 @@ def workloads(cluster: Cluster) -> Workloads:
 
 
 @contextmanager
-def _started(platform: str) -> Iterator[Cluster]:
+def _started(platform: str, variant: str) -> Iterator[Cluster]:
     kubeconfig = provided.configured()
     if platform == "lab":
         with lab.started() as ours:
             yield ours
     elif kubeconfig is None:
-        with provided.started() as started:
+        with provided.started(VARIANTS[variant]) as started:
             yield started
     else:
         found = provided.existing(kubeconfig, os.environ)

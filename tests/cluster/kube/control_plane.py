@@ -7,7 +7,8 @@ from pathlib import Path
 from cluster.kube import pki
 from cluster.kube.parts import Parts, kubectl_raw, write_inside
 from cluster.kube.places import KUBECONFIG
-from cluster.kube.sandbox import NODE_ADDRESS, SERVICE_RANGE
+from cluster.kube.sandbox import NODE_ADDRESS
+from cluster.kube.variant import Variant
 
 SERVER = f"https://{NODE_ADDRESS}:6443"
 ETCD = "http://127.0.0.1:2379"  # inside the sandbox: its own loopback
@@ -34,7 +35,7 @@ class Credentials:
     dns: str
 
 
-def start(parts: Parts, binaries: Path, node: str) -> Credentials:
+def start(parts: Parts, binaries: Path, node: str, variant: Variant) -> Credentials:
     """Start it, and return when the API server says that it is ready."""
     authority = pki.Authority()
     ca = write_inside("ca.crt", authority.credential.certificate)
@@ -62,7 +63,7 @@ def start(parts: Parts, binaries: Path, node: str) -> Credentials:
             f"--bind-address={NODE_ADDRESS}",
             f"--advertise-address={NODE_ADDRESS}",
             "--secure-port=6443",
-            f"--service-cluster-ip-range={SERVICE_RANGE}",
+            f"--service-cluster-ip-range={','.join(variant.service_ranges)}",
             f"--client-ca-file={ca}",
             f"--tls-cert-file={write_inside('apiserver.crt', serving.certificate)}",
             f"--tls-private-key-file={write_inside('apiserver.key', serving.key)}",

@@ -12,11 +12,12 @@ from cluster.kube.images import Images
 from cluster.kube.parts import Parts
 from cluster.kube.places import KUBECONFIG, LOGS, OUTSIDE, STATE
 from cluster.kube.sandbox import Sandbox
+from cluster.kube.variant import DEFAULT, Variant
 
 log = logging.getLogger(__name__)
 
 
-def up(*, keep: bool) -> Sandbox:
+def up(variant: Variant = DEFAULT, *, keep: bool) -> Sandbox:
     """Build what is missing and start everything; on an error nothing stays, and the logs are where the error says.
 
     `keep`: the cluster outlives this process, until `down`.
@@ -24,9 +25,9 @@ def up(*, keep: bool) -> Sandbox:
     packages.require_machine()
     sandbox.refuse_to_replace_a_living_one()  # before ten minutes of building
     built = binaries()
-    created = Sandbox.create(built, keep=keep)
+    created = Sandbox.create(built, variant, keep=keep)
     try:
-        _start(created, built)
+        _start(created, built, variant)
     except BaseException:
         if STATE.exists():
             shutil.copytree(STATE / "logs", LOGS / "start", dirs_exist_ok=True)
@@ -36,13 +37,13 @@ def up(*, keep: bool) -> Sandbox:
     return created
 
 
-def _start(created: Sandbox, built: Path) -> None:
+def _start(created: Sandbox, built: Path, variant: Variant) -> None:
     began = time.monotonic()
     parts = Parts(created)
-    credentials = control_plane.start(parts, built, node.NAME)
+    credentials = control_plane.start(parts, built, node.NAME, variant)
     log.info("control plane ready after %.1f s", time.monotonic() - began)
     node.start_containerd(parts)
-    node.start(parts, credentials)
+    node.start(parts, credentials, variant)
     kubectl = Kubectl(KUBECONFIG, built)
     parts.wait("the DNS Service", lambda: kubectl.apply(node.dns_service()))
     ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"

@@ -7,7 +7,8 @@ from cluster.kube.control_plane import Credentials
 from cluster.kube.manifests import Manifest
 from cluster.kube.parts import INSIDE_PATH, Parts, write_inside
 from cluster.kube.places import INSIDE
-from cluster.kube.sandbox import BRIDGE, NODE_ADDRESS, POD_RANGE, Sandbox
+from cluster.kube.sandbox import BRIDGE, NODE_ADDRESS, NODE_ADDRESS6, Sandbox
+from cluster.kube.variant import Variant
 
 NAME = "node1"
 DNS_ADDRESS = "10.96.0.10"
@@ -45,9 +46,9 @@ def ctr(sandbox: Sandbox, *words: str) -> str:
     return sandbox.run(["env", path, f"{INSIDE}/bin/ctr", f"--address={CONTAINERD}", "--namespace=k8s.io", *words])
 
 
-def start(parts: Parts, credentials: Credentials) -> None:
+def start(parts: Parts, credentials: Credentials, variant: Variant) -> None:
     """Start what makes a node of the machine; it is Ready some seconds later."""
-    write_inside("cni/10-handfast.conflist", json.dumps(_network()))
+    write_inside("cni/10-handfast.conflist", json.dumps(_network(variant)))
     resolver = write_inside("resolv.conf", f"nameserver {NODE_ADDRESS}\n")
     kubelet = write_inside("kubelet.json", json.dumps(_kubelet(credentials, resolver)))
     parts.start(
@@ -57,7 +58,7 @@ def start(parts: Parts, credentials: Credentials) -> None:
             f"--config={kubelet}",
             f"--kubeconfig={credentials.kubelet}",
             f"--hostname-override={NAME}",
-            f"--node-ip={NODE_ADDRESS}",
+            f"--node-ip={','.join([NODE_ADDRESS, *([NODE_ADDRESS6] if variant.dual_stack else [])])}",
         ],
     )
     parts.start(
@@ -65,9 +66,9 @@ def start(parts: Parts, credentials: Credentials) -> None:
         [
             "kube-proxy",
             f"--kubeconfig={credentials.proxy}",
-            "--proxy-mode=nftables",
+            f"--proxy-mode={variant.proxy_mode}",
             f"--hostname-override={NAME}",
-            f"--cluster-cidr={POD_RANGE}",
+            f"--cluster-cidr={','.join(variant.pod_ranges)}",
             "--bind-address=127.0.0.1",
             "--conntrack-max-per-core=0",  # that limit is the machine's, not the namespace's
         ],
@@ -112,14 +113,18 @@ def _corefile(kubeconfig: str) -> str:
 """
 
 
-def _network() -> Manifest:
+def _network(variant: Variant) -> Manifest:
     bridge = {
         "type": "bridge",
         "bridge": BRIDGE,
         "isGateway": True,
         "ipMasq": False,
         "hairpinMode": True,  # a pod may reach itself through its own Service
-        "ipam": {"type": "host-local", "ranges": [[{"subnet": POD_RANGE}]], "routes": [{"dst": "0.0.0.0/0"}]},
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{"subnet": each}] for each in variant.pod_ranges],
+            "routes": [{"dst": each} for each in ("0.0.0.0/0", "::/0")[: len(variant.pod_ranges)]],
+        },
     }
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
     return {"cniVersion": "1.0.0", "name": "handfast", "plugins": [bridge, portmap]}

@@ -10,6 +10,7 @@ NEEDED = (
     "buildah",
     "gcc",
     "iproute2",
+    "iptables",
     "libc6-dev",
     "libseccomp-dev",
     "mmdebstrap",

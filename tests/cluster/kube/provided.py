@@ -13,6 +13,7 @@ from cluster.kube.images import Images
 from cluster.kube.places import KUBECONFIG, STATE
 from cluster.kube.release import HelmRelease
 from cluster.kube.sandbox import Sandbox
+from cluster.kube.variant import DEFAULT, Variant
 from cluster.release import Release
 
 IMAGE_VARIABLES = {
@@ -39,9 +40,9 @@ class Kubernetes(Cluster):
 
 
 @contextmanager
-def started() -> Iterator[Kubernetes]:
+def started(variant: Variant = DEFAULT) -> Iterator[Kubernetes]:
     """Build and start one; it ends with the block."""
-    ours = lifecycle.up(keep=False)
+    ours = lifecycle.up(variant, keep=False)
     try:
         yield Kubernetes(KUBECONFIG, lifecycle.load(ours), ours)
     finally:

@@ -18,14 +18,16 @@ from cluster.kube.commands import run
 from cluster.kube.errors import ClusterRunning, PartDied
 from cluster.kube.places import KUBECONFIG, OUTSIDE, STATE
 from cluster.kube.processes import ProcessId
+from cluster.kube.variant import POD_RANGE, POD_RANGE6, SERVICE_RANGE, SERVICE_RANGE6, Variant
 
 log = logging.getLogger(__name__)
 
 # TEST-NET-2 of RFC 5737: nobody's address, so no route of this machine is hidden by it.
 HOST_ADDRESS = "198.51.100.1"
 NODE_ADDRESS = "198.51.100.2"
-POD_RANGE = "10.244.0.0/24"
-SERVICE_RANGE = "10.96.0.0/16"
+# RFC 3849: for documentation, so nobody's either.
+HOST_ADDRESS6 = "2001:db8:198:51::1"
+NODE_ADDRESS6 = "2001:db8:198:51::2"
 CABLE = "handfast0"
 BRIDGE = "cni0"
 
@@ -73,7 +75,7 @@ class Sandbox:
         return cls(record) if record and record.init.alive() else None
 
     @classmethod
-    def create(cls, binaries: Path, *, keep: bool) -> "Sandbox":
+    def create(cls, binaries: Path, variant: Variant, *, keep: bool) -> "Sandbox":
         """Empty namespaces with `binaries` at INSIDE/bin; what a killed run left is removed first."""
         refuse_to_replace_a_living_one()
         destroy()
@@ -84,7 +86,7 @@ class Sandbox:
         sandbox = cls(Record(init, None if keep else ProcessId.own()))
         sandbox.record.save()
         sandbox.children.append(launcher)
-        sandbox._furnish(binaries)
+        sandbox._furnish(binaries, variant)
         return sandbox
 
     @property
@@ -107,7 +109,7 @@ class Sandbox:
         for child in self.children:
             child.wait(timeout=30)
 
-    def _furnish(self, binaries: Path) -> None:
+    def _furnish(self, binaries: Path, variant: Variant) -> None:
         self.run(["mount", "--bind", binaries, OUTSIDE / "bin"])  # before /var/lib hides where it may be
         self.run(["mount", "--bind", STATE / "var-log", "/var/log"])
         self.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"])
@@ -127,10 +129,20 @@ class Sandbox:
             self.run(["ip", *words])
         for reached in (POD_RANGE, SERVICE_RANGE):  # so that a test can dial a pod without being one
             run(["ip", "route", "add", reached, "via", NODE_ADDRESS, "dev", CABLE])
+        if variant.dual_stack:
+            self._furnish6()
         self.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
         # A pod's answer to a pod on the same bridge must pass netfilter too, or a Service's address is not put back.
         self.run(["sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1"])
         cgroups.create()
+
+    def _furnish6(self) -> None:
+        run(["ip", "address", "add", f"{HOST_ADDRESS6}/126", "dev", CABLE, "nodad"])
+        self.run(["ip", "address", "add", f"{NODE_ADDRESS6}/126", "dev", "uplink", "nodad"])
+        self.run(["ip", "route", "add", SERVICE_RANGE6, "via", HOST_ADDRESS6, "src", NODE_ADDRESS6])
+        for reached in (POD_RANGE6, SERVICE_RANGE6):
+            run(["ip", "route", "add", reached, "via", NODE_ADDRESS6, "dev", CABLE])
+        self.run(["sysctl", "-qw", "net.ipv6.conf.all.forwarding=1", "net.bridge.bridge-nf-call-ip6tables=1"])
 
 
 def _start_init() -> tuple[subprocess.Popen[bytes], ProcessId]:
