@@ -1,7 +1,6 @@
 """What the cluster tests ask of Handfast: policies, the sidecars' metrics and access log, and the Secret of a pod."""
 
 import json
-import re
 import sys
 import time
 from base64 import b64decode
@@ -12,13 +11,12 @@ from cryptography import x509
 
 from cluster.cluster import Cluster
 from cluster.kube.manifests import Manifest
+from handfast_bench.scrape import Scrape
 from handfast_sidecar.identity.leaf import Leaf, read_svid
 from handfast_sidecar.wellknown import ADMIN_PORT, IDENTITY_VOLUME, PROXY_CONTAINER
 
 T = TypeVar("T")
 TRUST_DOMAIN = "cluster.local"
-_SAMPLE = re.compile(r"(?P<name>[a-z_]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
 _FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())"
 POLL_S = 0.1
 
@@ -59,18 +57,11 @@ def until(what: str, look: Callable[[], T], timeout_s: float = 20) -> T:
         time.sleep(POLL_S)
 
 
-def metric(cluster: Cluster, pod: str, namespace: str, name: str, **labels: str) -> float:
+def metric(cluster: Cluster, pod: str, namespace: str, name: str, **labels: str) -> int:
     """The sum of a sidecar's samples that have these labels."""
     address = cluster.address_of(pod, namespace)
     text = cluster.on_node(sys.executable, "-c", _FETCH, f"http://{address}:{ADMIN_PORT}/metrics")
-    total = 0.0
-    for line in text.splitlines():
-        found = _SAMPLE.fullmatch(line)
-        if found is None or found["name"] != name:
-            continue
-        if labels.items() <= dict(_LABEL.findall(found["labels"] or "")).items():
-            total += float(found["value"])
-    return total
+    return Scrape.parse(text).total(name, **labels)
 
 
 def access_log(cluster: Cluster, pod: str, namespace: str) -> list[dict[str, Any]]:
