@@ -39,6 +39,7 @@ PURE = [
     OPERATOR / "authority" / "schedule.py",
     OPERATOR / "authority" / "state.py",
     OPERATOR / "controller" / "issuance.py",
+    OPERATOR / "admission" / "annotations.py",
     OPERATOR / "admission" / "containers.py",
     OPERATOR / "admission" / "injection.py",
     OPERATOR / "admission" / "patch.py",

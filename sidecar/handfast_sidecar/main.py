@@ -28,9 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def init() -> int:
     """Redirect the pod's traffic. Its imports stay small: every start of a pod waits for it."""
+    from handfast_sidecar.config.skips import Skips  # noqa: PLC0415
     from handfast_sidecar.interception.init import run_init  # noqa: PLC0415
+    from handfast_sidecar.interception.rules import RulesOptions  # noqa: PLC0415
 
-    return run_init()
+    try:
+        return run_init(RulesOptions(skips=Skips.from_environment(os.environ)))
+    except BadConfig as error:
+        log.error("the pod's traffic cannot be intercepted", extra={"detail": str(error)})
+        return 2
 
 
 def proxy() -> int:

@@ -7,14 +7,19 @@ from pathlib import Path
 
 from handfast_sidecar.config.cipher_suites import check_cipher_suites
 from handfast_sidecar.config.probes import ProbeTable
-from handfast_sidecar.errors import BadConfig
+from handfast_sidecar.config.upstreams import Upstream, parse_upstreams
+from handfast_sidecar.errors import BadConfig, BadInput
 from handfast_sidecar.wellknown import (
     CACHE_PATH,
     ENV_CIPHER_SUITES,
+    ENV_INTERCEPTION,
     ENV_LOG_LEVEL,
     ENV_POD_IPS,
     ENV_PROBES,
+    ENV_UPSTREAMS,
     IDENTITY_PATH,
+    INTERCEPTION_NONE,
+    INTERCEPTION_REDIRECT,
 )
 
 
@@ -26,6 +31,9 @@ class Settings:
     probes: ProbeTable
     log_level: str = "info"
     cipher_suites: str = ""
+    redirected: bool = True
+    """Whether nft brings the pod's traffic here; else it is in explicit mode."""
+    upstreams: tuple[Upstream, ...] = ()
     identity_path: Path = Path(IDENTITY_PATH)
     cache_path: Path = Path(CACHE_PATH)
 
@@ -49,4 +57,19 @@ class Settings:
             ProbeTable.parse(environment.get(ENV_PROBES, "")),
             environment.get(ENV_LOG_LEVEL, "info"),
             check_cipher_suites(environment.get(ENV_CIPHER_SUITES, "")),
+            _redirected(environment.get(ENV_INTERCEPTION, INTERCEPTION_REDIRECT)),
+            _upstreams(environment.get(ENV_UPSTREAMS, "")),
         )
+
+
+def _redirected(word: str) -> bool:
+    if word not in (INTERCEPTION_NONE, INTERCEPTION_REDIRECT):
+        raise BadConfig(f"{ENV_INTERCEPTION} is {word!r}: expected {INTERCEPTION_REDIRECT!r} or {INTERCEPTION_NONE!r}")
+    return word == INTERCEPTION_REDIRECT
+
+
+def _upstreams(text: str) -> tuple[Upstream, ...]:
+    try:
+        return parse_upstreams(text)
+    except BadInput as error:
+        raise BadConfig(f"{ENV_UPSTREAMS}: {error}") from error

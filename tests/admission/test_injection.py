@@ -41,6 +41,19 @@ def with_probe(**handler: Any) -> dict[str, Any]:
     return raw
 
 
+def annotated(raw: dict[str, Any] | None = None, **annotations: str) -> dict[str, Any]:
+    """A pod with annotations, by their names without the prefix, underscores for dashes."""
+    raw = pod() if raw is None else raw
+    raw["metadata"]["annotations"] = {
+        f"handfast.dev/{name.replace('_', '-')}": value for name, value in annotations.items()
+    }
+    return raw
+
+
+def variables(container: dict[str, Any]) -> dict[str, str]:
+    return {each["name"]: each["value"] for each in container["env"] if "value" in each}
+
+
 def secret_of(raw: dict[str, Any]) -> str:
     [volume] = [each for each in raw["spec"]["volumes"] if each["name"] == "handfast-identity"]
     return str(volume["secret"]["secretName"])
@@ -64,6 +77,88 @@ def test_the_proxy_satisfies_the_restricted_pod_security_standard() -> None:
     assert not context["allowPrivilegeEscalation"]
     assert context["capabilities"] == {"drop": ["ALL"]}
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def test_the_init_container_is_told_what_to_skip() -> None:
+    init, proxy = injected(annotated(skip_inbound_ports="9090", skip_outbound_cidrs="10.9.0.0/16"))["spec"][
+        "initContainers"
+    ]
+    told = variables(init)
+    assert (told["HANDFAST_SKIP_INBOUND_PORTS"], told["HANDFAST_SKIP_OUTBOUND_CIDRS"]) == ("9090", "10.9.0.0/16")
+    assert not any(name.startswith("HANDFAST_SKIP") for name in variables(proxy))
+
+
+def restricted_violations(spec: dict[str, Any]) -> list[str]:
+    """What the restricted Pod Security Standard forbids in a pod's containers and volumes.
+
+    Of https://kubernetes.io/docs/concepts/security/pod-security-standards/, what a pod of ours could have at all.
+    """
+    wrong = [each for each in ("hostNetwork", "hostPID", "hostIPC") if spec.get(each)]
+    for container in (*spec["initContainers"], *spec["containers"]):
+        context = container.get("securityContext") or {}
+        capabilities = context.get("capabilities") or {}
+        wrong += [
+            f"{container['name']}: {what}"
+            for what, fine in {
+                "privileged": not context.get("privileged"),
+                "allowPrivilegeEscalation": context.get("allowPrivilegeEscalation") is False,
+                "capabilities.drop": "ALL" in capabilities.get("drop", ()),
+                "capabilities.add": set(capabilities.get("add", ())) <= {"NET_BIND_SERVICE"},
+                "runAsNonRoot": context.get("runAsNonRoot") is True,
+                "runAsUser": context.get("runAsUser") != 0,
+                "seccompProfile": (context.get("seccompProfile") or {}).get("type") in ("RuntimeDefault", "Localhost"),
+                "hostPort": not any(port.get("hostPort") for port in container.get("ports", ())),
+                "procMount": context.get("procMount", "Default") == "Default",
+            }.items()
+            if not fine
+        ]
+    allowed = {
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+    }
+    return wrong + [f"volume {each['name']}" for each in spec["volumes"] if not set(each) - {"name"} <= allowed]
+
+
+def modest() -> dict[str, Any]:
+    """A pod that satisfies the restricted standard by itself."""
+    raw = with_probe(httpGet={"port": "http"})
+    raw["spec"]["containers"][0]["securityContext"] = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    return raw
+
+
+def test_a_pod_in_explicit_mode_satisfies_the_restricted_pod_security_standard() -> None:
+    spec = injected(annotated(modest(), interception="none", upstreams="15432=db.shop:5432"))["spec"]
+    assert [each["name"] for each in spec["initContainers"]] == ["handfast-proxy"]
+    assert not any("add" in each["securityContext"]["capabilities"] for each in spec["initContainers"])
+    assert restricted_violations(spec) == []
+    assert restricted_violations(injected(modest())["spec"]), "a redirected pod has a privilege, or this test sees none"
+    told = variables(spec["initContainers"][0])
+    assert (told["HANDFAST_INTERCEPTION"], told["HANDFAST_UPSTREAMS"]) == ("none", "15432=db.shop:5432")
+
+
+@pytest.mark.parametrize("level", ["baseline", "restricted"])
+def test_explicit_mode_is_let_into_a_namespace_that_forbids_privileges(level: str) -> None:
+    labels = {**ENABLED, "pod-security.kubernetes.io/enforce": level}
+    assert isinstance(outcome(annotated(interception="none"), labels), Injected)
+
+
+def test_a_pod_that_changes_to_explicit_mode_between_two_calls_loses_its_init_container() -> None:
+    raw = annotated(injected(with_probe(httpGet={"port": "http"})), interception="none")
+    assert injected(copy.deepcopy(raw)) == injected(
+        annotated(with_probe(httpGet={"port": "http"}), interception="none")
+    )
+    assert injected(copy.deepcopy(injected(copy.deepcopy(raw)))) == injected(raw)
 
 
 def test_the_secret_is_named_after_the_pod_and_mounted_by_the_proxy_alone() -> None:
@@ -178,8 +273,14 @@ def refused_pods() -> list[tuple[dict[str, Any], dict[str, str], str]]:
         taken["spec"]["containers"][0]["ports"] = [{"containerPort": port}]
         cases.append((taken, ENABLED, f"port {port}, which belongs to the sidecar"))
     cases += [
-        (pod(), {**ENABLED, "pod-security.kubernetes.io/enforce": level}, "forbids the capability NET_ADMIN")
+        (pod(), {**ENABLED, "pod-security.kubernetes.io/enforce": level}, sentence)
         for level in ("baseline", "restricted")
+        for sentence in ("forbids the capability NET_ADMIN", "annotate the pod handfast.dev/interception=none")
+    ]
+    cases += [
+        (annotated(interception="maybe"), ENABLED, "handfast.dev/interception is 'maybe'"),
+        (annotated(skip_inbound_ports="14008"), ENABLED, "handfast.dev/skip-inbound-ports cannot be used"),
+        (annotated(upstreams="8080=db:1"), ENABLED, "port 8080 is declared by the container 'app'"),
     ]
     cases.append((unknown, ENABLED, "names the port 'web'"))
     namesake, mounting, asking, forged = pod(), pod(), with_probe(tcpSocket={"port": 14020}), pod()

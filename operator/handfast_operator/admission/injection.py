@@ -9,9 +9,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from handfast_operator.admission import containers
+from handfast_operator.admission.annotations import UnusableAnnotation, Wishes, read_annotations
 from handfast_operator.admission.containers import OUR_VOLUMES, InjectionOptions
 from handfast_operator.admission.probes import Rewriter, UnusableProbe
-from handfast_operator.admission.refusals import MIRROR, OURS, opted_in, refusal, runs_on_windows, skip_reason
+from handfast_operator.admission.refusals import (
+    MIRROR,
+    OURS,
+    applications,
+    opted_in,
+    refusal,
+    runs_on_windows,
+    skip_reason,
+)
 from handfast_operator.resources.selectors import Labels
 from handfast_sidecar.config.probes import ProbeTable
 from handfast_sidecar.wellknown import ENV_PROBES, IDENTITY_VOLUME
@@ -66,30 +75,32 @@ def inject(
     )
     if skipped is not None:
         return Skipped(skipped, opted_in(labels, namespace_labels))
-    refused = refusal(pod, namespace_labels)
-    if refused is not None:
-        return Refused(refused)
     try:
-        return Injected({**pod, "spec": _spec(meta, spec, options, random_word)})
-    except UnusableProbe as error:
+        wishes = read_annotations(meta.get("annotations") or {}, applications(spec))
+        refused = refusal(pod, namespace_labels, redirected=wishes.redirected)
+        if refused is not None:
+            return Refused(refused)
+        return Injected({**pod, "spec": _spec(meta, spec, wishes, options, random_word)})
+    except (UnusableAnnotation, UnusableProbe) as error:
         return Refused(str(error))
 
 
-def _spec(meta: Raw, spec: Raw, options: InjectionOptions, random_word: Callable[[], str]) -> Json:
+def _spec(meta: Raw, spec: Raw, wishes: Wishes, options: InjectionOptions, random_word: Callable[[], str]) -> Json:
     rewriter = Rewriter.of_pod(spec)
     before = {each.get("name"): each for each in spec.get("initContainers") or ()}
     others = [rewriter.rewrite(each) for each in spec.get("initContainers") or () if each.get("name") not in OURS]
-    applications = [rewriter.rewrite(each) for each in spec.get("containers") or ()]
+    rewritten = [rewriter.rewrite(each) for each in spec.get("containers") or ()]
+    probes = {ENV_PROBES: ProbeTable(rewriter.originals).dump()}
     ours = [
-        containers.init_container(options, {}),
-        containers.proxy_container(options, {ENV_PROBES: ProbeTable(rewriter.originals).dump()}),
+        *([containers.init_container(options, wishes.of_init())] if wishes.redirected else []),
+        containers.proxy_container(options, probes | wishes.of_proxy()),
     ]
     kept = [each for each in spec.get("volumes") or () if each.get("name") not in OUR_VOLUMES]
     return {
         **spec,
         # First, so that every other init container has the network.
         "initContainers": [*(containers.with_additions(each, before.get(each["name"])) for each in ours), *others],
-        "containers": applications,
+        "containers": rewritten,
         "volumes": [*kept, *containers.volumes(_secret_name(meta, spec, random_word))],
     }
 

@@ -5,11 +5,13 @@ from typing import Any, Final
 
 from handfast_operator.resources.selectors import Labels
 from handfast_sidecar.wellknown import (
+    ANNOTATION_INTERCEPTION,
     CACHE_VOLUME,
     IDENTITY_VOLUME,
     INIT_CONTAINER,
     INJECT_DISABLED,
     INJECT_ENABLED,
+    INTERCEPTION_NONE,
     LABEL_INJECT,
     PROXY_CONTAINER,
     PROXY_UID,
@@ -69,15 +71,16 @@ def runs_on_windows(spec: Raw) -> bool:
     return bool((spec.get("os") or {}).get("name") == "windows" or selected == "windows")
 
 
-def refusal(pod: Raw, namespace_labels: Labels) -> str | None:
-    """Why a pod that opted in may not be created; None: it may."""
+def refusal(pod: Raw, namespace_labels: Labels, *, redirected: bool = True) -> str | None:
+    """Why a pod that opted in may not be created; None: it may. `redirected`: unless it is in explicit mode."""
     spec = pod.get("spec") or {}
     level = namespace_labels.get(POD_SECURITY, PRIVILEGED)
-    if level != PRIVILEGED:
+    if redirected and level != PRIVILEGED:
         return (
             f"its namespace enforces the Pod Security Standard {level!r}, which forbids the capability NET_ADMIN "
-            f"that {INIT_CONTAINER} needs to redirect the pod's traffic: label the namespace "
-            f"{POD_SECURITY}={PRIVILEGED}, or leave the pod outside the mesh with the label "
+            f"that {INIT_CONTAINER} needs to redirect the pod's traffic: annotate the pod "
+            f"{ANNOTATION_INTERCEPTION}={INTERCEPTION_NONE}, for explicit mode, which needs no privilege, label the "
+            f"namespace {POD_SECURITY}={PRIVILEGED}, or leave the pod outside the mesh with the label "
             f"{LABEL_INJECT}={INJECT_DISABLED}"
         )
     if _as_proxy(spec):

@@ -31,7 +31,12 @@ def run_init(options: RulesOptions | None = None, nft: str = NFT) -> int:
         return 1
     log.info(
         "traffic is intercepted",
-        extra={"table": f"{FAMILY} {TABLE}", "outbound": options.outbound_port, "inbound": options.inbound_port},
+        extra={
+            "table": f"{FAMILY} {TABLE}",
+            "outbound": options.outbound_port,
+            "inbound": options.inbound_port,
+            **({"skipped": skipped} if (skipped := options.skips.dump()) else {}),
+        },
     )
     return 0
 
@@ -65,7 +70,8 @@ def _explain(text: str) -> str:
     if "Operation not permitted" in text or "you must be root" in text:
         return (
             "the container lacks the capability NET_ADMIN or does not run as root: let the namespace's Pod Security "
-            f"level allow it for handfast-init, or label the pod handfast.dev/inject=disabled ({text})"
+            "level allow it for handfast-init, annotate the pod handfast.dev/interception=none (explicit mode), or "
+            f"label it handfast.dev/inject=disabled ({text})"
         )
     if "No such file or directory" in text or "not supported" in text:
         return f"the node's kernel lacks nftables NAT: load the modules nf_tables, nft_chain_nat and nft_redir ({text})"

@@ -4,9 +4,12 @@ The one rule: it is declarative. `nft` applies the text as a single transaction,
 nothing and no packet ever meets half of it (nft(8), "atomic rule replacement").
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
+from handfast_sidecar.config.skips import NOTHING, Skips
 from handfast_sidecar.wellknown import ADMIN_PORT, INBOUND_PORT, MESH_PORT, OUTBOUND_PORT, PROXY_UID
 
 FAMILY: Final = "inet"
@@ -24,6 +27,8 @@ class RulesOptions:
     """Ports of the proxy that peers and kubelet dial by name. All others arrive at `inbound_port`, also the proxy's own
     two redirect targets: dialled from outside they would look like redirected traffic without an original destination,
     and the proxy recognises and refuses them there."""
+    skips: Skips = NOTHING
+    """What the pod's owner keeps out of the mesh."""
 
 
 def ruleset(options: RulesOptions | None = None) -> str:
@@ -34,7 +39,8 @@ def ruleset(options: RulesOptions | None = None) -> str:
     as it is: connections within the pod, those to the pod's own address among them, never leave it.
     """
     options = options or RulesOptions()
-    direct = ", ".join(str(port) for port in options.direct_ports)
+    outbound = "".join(f"\t\t{rule}\n" for rule in _outbound_skips(options.skips))
+    inbound = "".join(f"\t\t{rule}\n" for rule in _let_pass("tcp dport", options.skips.inbound_ports))
     return f"""\
 table {FAMILY} {TABLE}
 delete table {FAMILY} {TABLE}
@@ -43,13 +49,31 @@ table {FAMILY} {TABLE} {{
 		type nat hook output priority -100; policy accept;
 		meta skuid {options.proxy_uid} return
 		oif "lo" return
+{outbound}\
 		meta l4proto tcp redirect to :{options.outbound_port}
 	}}
 	chain prerouting {{
 		type nat hook prerouting priority -100; policy accept;
 		iif "lo" return
-		tcp dport {{ {direct} }} return
+		tcp dport {{ {_elements(options.direct_ports)} }} return
+{inbound}\
 		meta l4proto tcp redirect to :{options.inbound_port}
 	}}
 }}
 """
+
+
+def _outbound_skips(skips: Skips) -> Iterator[str]:
+    yield from _let_pass("ip daddr", [each for each in skips.outbound_cidrs if isinstance(each, IPv4Network)])
+    yield from _let_pass("ip6 daddr", [each for each in skips.outbound_cidrs if isinstance(each, IPv6Network)])
+    yield from _let_pass("tcp dport", skips.outbound_ports)
+
+
+def _let_pass(field: str, entries: Iterable[object]) -> Iterator[str]:
+    elements = _elements(entries)
+    if elements:
+        yield f"{field} {{ {elements} }} return"
+
+
+def _elements(entries: Iterable[object]) -> str:
+    return ", ".join(map(str, entries))
