@@ -5,6 +5,7 @@ import gc
 import logging
 import signal
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from handfast_sidecar import __version__
@@ -20,15 +21,24 @@ from handfast_sidecar.observe.evidence import report
 from handfast_sidecar.observe.metrics import Registry
 from handfast_sidecar.policy.in_force import PolicyInForce
 from handfast_sidecar.settings import Settings
+from handfast_sidecar.traffic.explicit import Upstreams
 from handfast_sidecar.traffic.inbound import Inbound
 from handfast_sidecar.traffic.listener import Listener
+from handfast_sidecar.traffic.loopback import LoopbackInbound
 from handfast_sidecar.traffic.mesh_port import HANDSHAKES, MeshPort
 from handfast_sidecar.traffic.outbound import Outbound
 from handfast_sidecar.traffic.probes import ProbeRunner
-from handfast_sidecar.traffic.sockets import listen_on_all
+from handfast_sidecar.traffic.sockets import LOOPBACK, listen_on_all
 from handfast_sidecar.traffic.telemetry import Telemetry
 from handfast_sidecar.tunnel.pool import TunnelPool
-from handfast_sidecar.wellknown import ADMIN_PORT, INBOUND_PORT, MESH_PORT, OUTBOUND_PORT
+from handfast_sidecar.wellknown import (
+    ADMIN_PORT,
+    INBOUND_PORT,
+    INTERCEPTION_NONE,
+    INTERCEPTION_REDIRECT,
+    MESH_PORT,
+    OUTBOUND_PORT,
+)
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +80,8 @@ class Proxy:
             self._in_cluster,
             self._telemetry,
         )
-        self._inbound = Inbound(
+        self._upstreams = Upstreams(settings.upstreams, self._outbound)
+        self._inbound = (Inbound if settings.redirected else partial(LoopbackInbound, self._upstreams.ports))(
             self._policy,
             settings.pod_ips,
             lambda: self._identity.current.material.config.trust_domain,
@@ -86,7 +97,7 @@ class Proxy:
         self._admin = AdminServer(
             self._registry,
             ready=self._not_ready,
-            probe=ProbeRunner(settings.probes, settings.first_ip),
+            probe=ProbeRunner(settings.probes, settings.first_ip, *(() if settings.redirected else LOOPBACK)),
             debug={"policy": self._debug_policy, "tunnels": self._debug_tunnels},
         )
         self._listeners: list[Listener] = []
@@ -107,6 +118,7 @@ class Proxy:
                 "identity": str(self._identity.current.leaf.spiffe_id),
                 "mode": self._policy.policy.default.mode.value,
                 "rule": self._policy.policy.default.origin,
+                "interception": INTERCEPTION_REDIRECT if self._settings.redirected else INTERCEPTION_NONE,
             },
         )
         # What is there now stays: the collector need not look at it again.
@@ -130,14 +142,20 @@ class Proxy:
             logs.lines.flush()
 
     def _listen(self) -> None:
-        for name, port, slots, owner, accepted in (
-            ("outbound", OUTBOUND_PORT, MAX_CONNECTIONS, self._outbound, self._outbound.accepted),
-            ("inbound", INBOUND_PORT, MAX_CONNECTIONS, self._inbound, self._inbound.plaintext),
-            ("mesh", MESH_PORT, HANDSHAKES, self._mesh, self._mesh.accepted),
+        redirected = self._settings.redirected
+        # What is redirected and what is dialled at an upstream's port share their slots.
+        outbound = [*(listen_on_all(OUTBOUND_PORT) if redirected else ()), *self._upstreams.listen()]
+        inbound = listen_on_all(INBOUND_PORT) if redirected else []
+        dialled = self._upstreams.accepted if self._settings.upstreams else self._outbound.accepted
+        for name, sockets, slots, owner, accepted in (
+            ("outbound", outbound, MAX_CONNECTIONS, self._outbound, dialled),
+            ("inbound", inbound, MAX_CONNECTIONS, self._inbound, self._inbound.plaintext),
+            ("mesh", listen_on_all(MESH_PORT), HANDSHAKES, self._mesh, self._mesh.accepted),
         ):
-            listener = Listener(name, listen_on_all(port), slots, accepted)
-            owner.released = listener.release
-            self._listeners.append(listener)
+            if sockets:
+                listener = Listener(name, sockets, slots, accepted)
+                owner.released = listener.release
+                self._listeners.append(listener)
 
     async def _drain(self) -> None:
         """No new connections; those that run get DRAIN_S to end by themselves."""

@@ -141,3 +141,15 @@ async def test_a_runner_knows_the_pods_probes_by_their_path() -> None:
         assert answer is not None
         assert answer.status == 200
         assert await runner("/probe/app/startup") is None
+
+
+async def test_where_the_application_does_not_listen_on_the_pods_address_it_is_asked_on_loopback() -> None:
+    async with application(says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as port:
+        assert (await run_probe(HttpProbe(port), "127.0.0.2", POD, "::1")).status == 200
+        assert (await run_probe(HttpProbe(port), "127.0.0.2", "::1")).status == 503
+        assert (await run_probe(TcpProbe(port), "127.0.0.2", "::1", POD)).status == 200
+
+
+async def test_an_application_that_answers_with_a_failure_is_not_asked_elsewhere() -> None:
+    async with application(says("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")) as port:
+        assert (await run_probe(HttpProbe(port), POD, "::1")).status == 500

@@ -15,6 +15,7 @@ from handfast_sidecar.policy.in_force import PolicyInForce
 from handfast_sidecar.traffic.connection import Connection
 from handfast_sidecar.traffic.inbound import Inbound
 from handfast_sidecar.traffic.listener import Listener
+from handfast_sidecar.traffic.loopback import LoopbackInbound
 from handfast_sidecar.traffic.mesh_port import MeshPort
 from handfast_sidecar.traffic.outbound import Outbound
 from handfast_sidecar.traffic.sockets import listen
@@ -67,19 +68,32 @@ class Ended:
 class Server:
     """A sidecar's inbound side; its application is whatever listens at `app_port`."""
 
-    def __init__(self, who: Identity, policy: EffectivePolicy = STRICT) -> None:
+    def __init__(
+        self,
+        who: Identity,
+        policy: EffectivePolicy = STRICT,
+        *,
+        pod_ip: str = HOST,
+        reserved: frozenset[int] | None = None,
+    ) -> None:
+        """`reserved`: given, it is in explicit mode, and these are its upstreams' ports."""
         self.who = who
         self.policy = PolicyInForce(policy, 1)
         self.ended = Ended()
         self.failures: asyncio.Queue[str] = asyncio.Queue()
         self.closed: asyncio.Queue[str] = asyncio.Queue()
         self.plain_destination = (HOST, 0)
-        self.inbound = Inbound(
-            self.policy,
-            frozenset({HOST}),
-            lambda: self.who.leaf.spiffe_id.trust_domain,
-            self.ended,
-            destination_of=lambda _sock, _source: self.plain_destination,
+        pod_ips = frozenset({pod_ip})
+        self.inbound = (
+            Inbound(
+                self.policy,
+                pod_ips,
+                self.trust_domain,
+                self.ended,
+                destination_of=lambda _sock, _source: self.plain_destination,
+            )
+            if reserved is None
+            else LoopbackInbound(reserved, self.policy, pod_ips, self.trust_domain, self.ended)
         )
         self.mesh = MeshPort(
             lambda: self.who,
@@ -88,10 +102,13 @@ class Server:
             closed=lambda _tunnel, reason: self.closed.put_nowait(reason),
             failed=self.failures.put_nowait,
         )
-        self.listener = Listener("mesh", [listen(HOST, 0)], 64, self.mesh.accepted)
+        self.listener = Listener("mesh", [listen(pod_ip, 0)], 64, self.mesh.accepted)
         self.mesh.released = self.listener.release
         self.plain_listener = Listener("inbound", [listen(HOST, 0)], 64, self.inbound.plaintext)
         self.inbound.released = self.plain_listener.release
+
+    def trust_domain(self) -> str:
+        return self.who.leaf.spiffe_id.trust_domain
 
     def close(self) -> None:
         self.listener.close()

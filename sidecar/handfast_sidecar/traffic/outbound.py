@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final, Protocol
 
@@ -138,12 +138,33 @@ class Outbound:
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
+    def carry(
+        self, sock: socket.socket, connection: Connection, locate: Callable[[], Awaitable[Refuse | None]]
+    ) -> None:
+        """See a connection to its end like a redirected one, once `locate` has filled in where it goes."""
+        task = asyncio.create_task(self._located(sock, connection, locate))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
     def stop(self, reason: str) -> None:
         """End every connection."""
         for task in list(self._waiting):
             task.cancel()
         for relay in list(self.relays):
             relay.stop(reason)
+
+    async def _located(
+        self, sock: socket.socket, connection: Connection, locate: Callable[[], Awaitable[Refuse | None]]
+    ) -> None:
+        try:
+            refused = await locate()
+        except BaseException:
+            self._refuse(sock, connection, Refuse("internal", "the proxy failed while it looked for the destination"))
+            raise
+        if refused is not None:
+            self._refuse(sock, connection, refused)
+        else:
+            await self._slow_path(sock, connection)
 
     async def _slow_path(self, sock: socket.socket, connection: Connection) -> None:
         """Ask the directory, dial a tunnel, or dial the destination; whatever fails refuses the connection."""

@@ -8,7 +8,7 @@ redirected (its user is exempt), so they reach the application as kubelet's woul
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -47,36 +47,44 @@ class ProbeResult:
 class ProbeRunner:
     """The probes of this pod, by the path they are served at."""
 
-    def __init__(self, table: ProbeTable, pod_ip: str) -> None:
+    def __init__(self, table: ProbeTable, *addresses: str) -> None:
+        """`addresses`: the pod's own IP, and where else the application may listen, if not there."""
         self._table = table
-        self._pod_ip = pod_ip
+        self._addresses = addresses
 
     async def __call__(self, path: str) -> Answer | None:
         """Run the probe of a path; None when there is none."""
         probe = self._table.probes.get(path)
         if probe is None:
             return None
-        result = await run_probe(probe, self._pod_ip)
+        result = await run_probe(probe, *self._addresses)
         return Answer(result.status, result.body)
 
 
-async def run_probe(probe: Probe, pod_ip: str) -> ProbeResult:
-    """Ask the application within the probe's own time-out."""
+async def run_probe(probe: Probe, *addresses: str) -> ProbeResult:
+    """Ask the application within the probe's own time-out, at the first address that takes a connection."""
     try:
         async with asyncio.timeout(max(1, probe.timeout_s)):
-            match probe:
-                case HttpProbe():
-                    return await _http(probe, pod_ip)
-                case TcpProbe():
-                    return await _tcp(probe, pod_ip)
-                case GrpcProbe():
-                    return await _grpc(probe, pod_ip)
-                case _:
-                    assert_never(probe)
+            for address in addresses[:-1]:
+                with suppress(OSError):
+                    return await _asked(probe, address)
+            return await _asked(probe, addresses[-1])
     except TimeoutError:
         return _failed(f"no answer from port {probe.port} within {probe.timeout_s} s")
     except (OSError, BadInput) as error:
         return _failed(f"port {probe.port}: {error}")
+
+
+async def _asked(probe: Probe, pod_ip: str) -> ProbeResult:
+    match probe:
+        case HttpProbe():
+            return await _http(probe, pod_ip)
+        case TcpProbe():
+            return await _tcp(probe, pod_ip)
+        case GrpcProbe():
+            return await _grpc(probe, pod_ip)
+        case _:
+            assert_never(probe)
 
 
 def _failed(text: str) -> ProbeResult:

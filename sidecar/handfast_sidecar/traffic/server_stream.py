@@ -88,10 +88,14 @@ class ServerStream:
         if reason is not Reason.CONNECTED:
             self._refuse(reason)
             return
+        self._connect(header.destination)
+
+    def _connect(self, address: str) -> None:
+        """Dial the application at one of the pod's addresses."""
         try:
-            self._sock, connected = start_connect(header.destination, header.destination_port)
+            self._sock, connected = start_connect(address, self.connection.destination_port)
         except OSError:
-            self._refuse(Reason.CONNECTION_REFUSED)
+            self._not_listening()
             return
         if connected:
             self._relay(self._sock)
@@ -106,7 +110,7 @@ class ServerStream:
         try:
             check_connected(sock)
         except OSError:
-            self._refuse(Reason.CONNECTION_REFUSED)
+            self._not_listening()
             return
         self._inbound.dials.discard(self._unreachable)
         self._relay(sock)
@@ -126,6 +130,9 @@ class ServerStream:
 
     def _no_preface(self) -> None:
         self._refuse(Reason.BAD_PREFACE)
+
+    def _not_listening(self) -> None:
+        self._refuse(Reason.CONNECTION_REFUSED)
 
     def _unreachable(self) -> None:
         self._refuse(Reason.UNREACHABLE)

@@ -7,6 +7,10 @@ from typing import Final
 
 _LINGER_ABORT: Final = struct.pack("ii", 1, 0)
 BACKLOG: Final = 4096
+LOOPBACK: Final = ("127.0.0.1", "::1")
+"""This pod itself, in the order in which it is dialled."""
+_NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+"""A kernel, or a namespace, without IPv6."""
 
 
 def listen(address: str, port: int) -> socket.socket:
@@ -29,11 +33,20 @@ def listen(address: str, port: int) -> socket.socket:
 
 def listen_on_all(port: int) -> list[socket.socket]:
     """Listeners on every address of both families; a kernel without IPv6 has one."""
-    listeners = [listen("0.0.0.0", port)]
+    return _listen_on_both("0.0.0.0", "::", port)
+
+
+def listen_on_loopback(port: int) -> list[socket.socket]:
+    """Listeners that this pod alone can dial. Raises OSError."""
+    return _listen_on_both(*LOOPBACK, port)
+
+
+def _listen_on_both(first: str, second: str, port: int) -> list[socket.socket]:
+    listeners = [listen(first, port)]
     try:
-        listeners.append(listen("::", listeners[0].getsockname()[1]))
+        listeners.append(listen(second, listeners[0].getsockname()[1]))
     except OSError as error:
-        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+        if error.errno not in _NO_FAMILY:
             listeners[0].close()
             raise
     return listeners

@@ -1,0 +1,71 @@
+"""Upstreams: the application dials a port of loopback and is connected to what its pod's owner declared for it.
+
+The one rule: where such a connection goes is asked of the directory, as for a redirected one, when it comes: through a
+tunnel to a meshed pod, and unencrypted only where a redirected one would be.
+"""
+
+import socket
+from collections.abc import Sequence
+from functools import partial
+from ipaddress import ip_address
+
+from handfast_sidecar.config.upstreams import Upstream, is_address
+from handfast_sidecar.traffic.connection import Connection
+from handfast_sidecar.traffic.names import Names, NoSuchHost
+from handfast_sidecar.traffic.outbound import Outbound
+from handfast_sidecar.traffic.routing import Refuse
+from handfast_sidecar.traffic.sockets import LOOPBACK, listen_on_loopback
+
+
+class Upstreams:
+    """What is declared, and the connections that come for it."""
+
+    def __init__(self, upstreams: Sequence[Upstream], outbound: Outbound, names: Names | None = None) -> None:
+        self._by_port = {each.local_port: each for each in upstreams}
+        self._outbound = outbound
+        self._names = names or Names()
+
+    @property
+    def ports(self) -> frozenset[int]:
+        """The ports of loopback that are ours: what a peer dials there would leave under this pod's identity."""
+        return frozenset(self._by_port)
+
+    def listen(self) -> list[socket.socket]:
+        """Listeners of all of them. Raises OSError that names the one whose port is taken."""
+        sockets: list[socket.socket] = []
+        for upstream in self._by_port.values():
+            try:
+                sockets += listen_on_loopback(upstream.local_port)
+            except OSError as error:
+                for sock in sockets:
+                    sock.close()
+                raise OSError(
+                    error.errno, f"cannot listen on loopback for the upstream {str(upstream)!r}: {error.strerror}"
+                ) from error
+        return sockets
+
+    def accepted(self, sock: socket.socket, source: str, source_port: int) -> None:
+        """A connection to an upstream's port, or a redirected one, which has another port."""
+        upstream = self._by_port.get(sock.getsockname()[1])
+        if upstream is None:
+            self._outbound.accepted(sock, source, source_port)
+            return
+        connection = Connection("out", source, source_port, upstream.host, upstream.port)
+        self._outbound.carry(sock, connection, partial(self._locate, upstream, connection))
+
+    async def _locate(self, upstream: Upstream, connection: Connection) -> Refuse | None:
+        if upstream.spiffe_id is not None:
+            return Refuse("foreign_upstream", f"the upstream {str(upstream)!r} has a SPIFFE ID: not supported yet")
+        try:
+            address = upstream.host if is_address(upstream.host) else await self._names.address(upstream.host)
+        except NoSuchHost as failure:
+            return Refuse("no_such_host", f"the upstream {str(upstream)!r}: {failure}")
+        ip = ip_address(address)
+        if (ip.is_loopback or ip.is_unspecified) and upstream.port in self._by_port:
+            return Refuse(
+                "leads_back", f"the upstream {str(upstream)!r} leads to this sidecar's own listener, over and over"
+            )
+        connection.destination = address
+        # A preface has one family; whichever of ours the application dialled, its address says nothing but "here".
+        connection.source = LOOPBACK[ip.version == 6]
+        return None

@@ -1,0 +1,103 @@
+"""The way in of explicit mode: tunnels alone, and an application that may listen on loopback, where they alone lead.
+
+Nothing is redirected, so nothing stands before a port that listens on the pod's own address: who dials it there is
+neither asked for an identity nor judged. Where the policy is `Strict` that is said, once for each port.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+
+from handfast_sidecar.policy.effective import Mode
+from handfast_sidecar.policy.in_force import PolicyInForce
+from handfast_sidecar.policy.verdict import Verdict
+from handfast_sidecar.traffic.connection import Journal
+from handfast_sidecar.traffic.exposure import exposed_at
+from handfast_sidecar.traffic.inbound import Inbound
+from handfast_sidecar.traffic.plain import PlainRelay
+from handfast_sidecar.traffic.relay import Relay
+from handfast_sidecar.traffic.server_stream import ServerStream
+from handfast_sidecar.traffic.sockets import LOOPBACK
+from handfast_sidecar.tunnel.connection import Tunnel
+from handfast_sidecar.tunnel.preface import Preface
+from handfast_sidecar.tunnel.reasons import Reason
+from handfast_sidecar.tunnel.stream import Stream, StreamSink
+
+log = logging.getLogger(__name__)
+
+
+class LoopbackInbound(Inbound):
+    """Judges as ever, and connects to the application wherever in the pod it listens."""
+
+    def __init__(
+        self,
+        reserved: frozenset[int],
+        policy: PolicyInForce,
+        pod_ips: frozenset[str],
+        trust_domain: Callable[[], str],
+        journal: Journal,
+    ) -> None:
+        """`reserved`: the upstreams' ports, which are on loopback too, and through which a peer would go on as us."""
+        super().__init__(policy, pod_ips, trust_domain, journal)
+        self._reserved = reserved
+        self._looked: set[int] = set()
+
+    def stream(self, tunnel: Tunnel, stream: Stream) -> StreamSink:
+        return LoopbackStream(self, tunnel, stream)
+
+    def judge(self, tunnel: Tunnel, preface: Preface) -> tuple[Reason, Verdict]:
+        reason, verdict = super().judge(tunnel, preface)
+        if reason is Reason.CONNECTED and preface.destination_port in self._reserved:
+            return Reason.RESERVED_PORT, verdict
+        return reason, verdict
+
+    def connected(self, relay: Relay | PlainRelay) -> None:
+        super().connected(relay)
+        self._look(relay.connection.destination_port)
+
+    def _look(self, port: int) -> None:
+        """Say when a port that the policy closes to plaintext is open to it all the same."""
+        rule = self._policy.policy.rule_for(port)
+        if rule.mode is not Mode.STRICT or port in self._looked:
+            return
+        self._looked.add(port)
+        address = exposed_at(port)
+        if address is not None:
+            log.warning(
+                "a port is open to everybody, whatever the policy says",
+                extra={
+                    "port": port,
+                    "rule": rule.origin,
+                    "detail": f"{rule.origin} asks for {rule.mode.value}, and the application listens on {address}, "
+                    "where in explicit mode nothing guards it: let it listen on 127.0.0.1, where its sidecar dials it",
+                },
+            )
+
+
+class LoopbackStream(ServerStream):
+    """Tries loopback, then the pod's address that the peer has named."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, inbound: LoopbackInbound, tunnel: Tunnel, stream: Stream) -> None:
+        super().__init__(inbound, tunnel, stream)
+        self._left: Iterator[str] = iter(())
+
+    def _connect(self, address: str) -> None:
+        self._left = iter((*LOOPBACK, address))
+        self._not_listening()
+
+    def _not_listening(self) -> None:
+        self._forget()
+        following = next(self._left, None)
+        if following is None:
+            super()._not_listening()
+        else:
+            super()._connect(following)
+
+    def _forget(self) -> None:
+        """What was dialled before."""
+        self._inbound.dials.discard(self._unreachable)
+        if self._sock is not None:
+            self._poller.closing(self._sock.fileno())
+            self._sock.close()
+            self._sock = None
