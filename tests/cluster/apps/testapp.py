@@ -31,8 +31,8 @@ DRAIN_S = 20
 # --- servers
 
 
-async def serve(handle: Handler, port: int) -> None:
-    """Serve until SIGTERM, then let what has begun finish."""
+async def serve(handle: Handler, port: int, host: str) -> None:
+    """Serve until SIGTERM, then let what has begun finish. No `host`: on every address, of both families."""
     busy: set[asyncio.Task[None]] = set()
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -48,8 +48,9 @@ async def serve(handle: Handler, port: int) -> None:
             with contextlib.suppress(OSError):
                 writer.close()
 
-    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
-    listening = socket.create_server(("", port), family=family, dualstack_ipv6=family == socket.AF_INET6, backlog=512)
+    both = not host and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    listening = socket.create_server((host, port), family=family, dualstack_ipv6=both, backlog=512)
     server = await asyncio.start_server(connection, sock=listening)
     await asked_to_end()
     STOPPING.set()
@@ -363,7 +364,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="testapp", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
     for name, port in (("http", 8080), ("greeter", 2525), ("sink", 9000), ("grpc", 50051)):
-        verbs.add_parser(name).add_argument("--port", type=int, default=port)
+        server = verbs.add_parser(name)
+        server.add_argument("--port", type=int, default=port)
+        server.add_argument("--host", default="", help="an IPv4 address to listen on alone; not for grpc")
     verbs.add_parser("idle", help="nothing, until SIGTERM")
     load = verbs.add_parser("load", help=Load.__doc__)
     load.add_argument("target", help="http://host:port/path")
@@ -393,11 +396,11 @@ async def run(options: argparse.Namespace) -> Report | None:
     """A client's report; None from a server."""
     match options.verb:
         case "http":
-            await serve(HttpServer(os.environ.get("NAME") or socket.gethostname()).handle, options.port)
+            await serve(HttpServer(os.environ.get("NAME") or socket.gethostname()).handle, options.port, options.host)
         case "greeter":
-            await serve(greeter, options.port)
+            await serve(greeter, options.port, options.host)
         case "sink":
-            await serve(sink, options.port)
+            await serve(sink, options.port, options.host)
         case "grpc":
             await grpc_health(options.port)
         case "idle":
