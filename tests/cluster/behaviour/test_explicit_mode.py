@@ -28,10 +28,8 @@ def test_an_upstream_that_is_dialled_on_loopback_is_reached_through_a_tunnel(
 ) -> None:
     shop, web = namespace("shop", inject=True), namespace("web", inject=True)
     cluster.apply([policy(shop, "strict", mode="Strict")])
-    cluster.apply_ready(
-        *workloads.server("orders", shop, "http"),
-        {**workloads.service("by-pod", shop, [8080], headless=True, selector={"app": "orders"})},
-    )
+    by_pod = workloads.service("by-pod", shop, [8080], headless=True, selector={"app": "orders"})
+    cluster.apply_ready(*workloads.server("orders", shop, "http"), by_pod)
     address = cluster.address_of("orders", shop)
     upstreams = dialling(f"18080=orders.{shop}:8080", f"18081=by-pod.{shop}.svc:8080", f"18082={address}:8080")
     cluster.apply_ready(workloads.pod("client", web, annotations=upstreams))
@@ -45,6 +43,19 @@ def test_an_upstream_that_is_dialled_on_loopback_is_reached_through_a_tunnel(
     assert {(line["peer"], line["own"]) for line in lines} == {(identity_of(web), identity_of(shop))}
     assert {line["tls"]["version"] for line in lines} == {"TLSv1.3"}
     assert metric(cluster, "client", web, "handfast_plaintext_connections_total") == 0
+
+
+def test_upstreams_are_there_beside_interception_too(
+    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory
+) -> None:
+    here = namespace(inject=True)
+    cluster.apply([policy(here, "strict", mode="Strict")])
+    declared = {"handfast.dev/upstreams": "18080=orders:8080"}
+    cluster.apply_ready(*workloads.server("orders", here, "http"), workloads.pod("client", here, annotations=declared))
+    for host, port in (("127.0.0.1", 18080), ("orders", 8080)):
+        cluster.wait_reachable("client", here, host, port)
+        assert served(cluster, here, f"{host}:{port}")
+    assert {line["peer"] for line in access_log(cluster, "orders", here)} == {identity_of(here)}
 
 
 def test_what_is_not_dialled_as_an_upstream_goes_as_it_is_and_strict_refuses_it(
