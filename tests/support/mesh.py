@@ -73,7 +73,7 @@ class Server:
         who: Identity,
         policy: EffectivePolicy = STRICT,
         *,
-        pod_ip: str = HOST,
+        host: str = HOST,
         reserved: frozenset[int] | None = None,
     ) -> None:
         """`reserved`: given, it is in explicit mode, and these are its upstreams' ports."""
@@ -83,7 +83,7 @@ class Server:
         self.failures: asyncio.Queue[str] = asyncio.Queue()
         self.closed: asyncio.Queue[str] = asyncio.Queue()
         self.plain_destination = (HOST, 0)
-        pod_ips = frozenset({pod_ip})
+        pod_ips = frozenset({host})
         self.inbound = (
             Inbound(
                 self.policy,
@@ -102,7 +102,7 @@ class Server:
             closed=lambda _tunnel, reason: self.closed.put_nowait(reason),
             failed=self.failures.put_nowait,
         )
-        self.listener = Listener("mesh", [listen(pod_ip, 0)], 64, self.mesh.accepted)
+        self.listener = Listener("mesh", [listen(host, 0)], 64, self.mesh.accepted)
         self.mesh.released = self.listener.release
         self.plain_listener = Listener("inbound", [listen(HOST, 0)], 64, self.inbound.plaintext)
         self.inbound.released = self.plain_listener.release

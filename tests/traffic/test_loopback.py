@@ -30,7 +30,7 @@ async def explicit(
     port: int, *, policy: EffectivePolicy = STRICT, reserved: frozenset[int] = frozenset()
 ) -> AsyncIterator[tuple[Client, Server]]:
     """A client's sidecar, and one in explicit mode at POD."""
-    server = Server(identity(SERVER_ID), policy, pod_ip=POD, reserved=reserved)
+    server = Server(identity(SERVER_ID), policy, host=POD, reserved=reserved)
     client = Client(identity(CLIENT_ID, pod_uid="22222222-0000-0000-0000-000000000000"), server, port)
     client.directory.known_answers[POD] = PodAddress(POD, "shop/orders-0", "uid", Transport.TUNNEL, SERVER_ID)
     client.destination = (POD, port)

@@ -17,8 +17,8 @@ def exposed_at(port: int) -> str | None:
         try:
             with table.open(encoding="ascii") as lines:
                 found = find_exposed(lines, port)
-        except OSError:
-            continue
+        except (OSError, ValueError):
+            continue  # a warning is not worth a connection
         if found is not None:
             return found
     return None

@@ -153,19 +153,6 @@ class Outbound:
         for relay in list(self.relays):
             relay.stop(reason)
 
-    async def _located(
-        self, sock: socket.socket, connection: Connection, locate: Callable[[], Awaitable[Refuse | None]]
-    ) -> None:
-        try:
-            refused = await locate()
-        except BaseException:
-            self._refuse(sock, connection, Refuse("internal", "the proxy failed while it looked for the destination"))
-            raise
-        if refused is not None:
-            self._refuse(sock, connection, refused)
-        else:
-            await self._slow_path(sock, connection)
-
     async def _slow_path(self, sock: socket.socket, connection: Connection) -> None:
         """Ask the directory, dial a tunnel, or dial the destination; whatever fails refuses the connection."""
         try:
@@ -191,6 +178,19 @@ class Outbound:
         except BaseException:
             self._refuse(sock, connection, Refuse("internal", "the proxy failed while it was connecting"))
             raise
+
+    async def _located(
+        self, sock: socket.socket, connection: Connection, locate: Callable[[], Awaitable[Refuse | None]]
+    ) -> None:
+        try:
+            refused = await locate()
+        except BaseException:
+            self._refuse(sock, connection, Refuse("internal", "the proxy failed while it looked for the destination"))
+            raise
+        if refused is not None:
+            self._refuse(sock, connection, refused)
+        else:
+            await self._slow_path(sock, connection)
 
     async def _answer(self, address: str) -> AddressAnswer | None:
         answer = self._directory.known(address)
