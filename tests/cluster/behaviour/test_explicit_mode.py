@@ -7,6 +7,7 @@ from cluster.conftest import NamespaceFactory
 from cluster.kube.errors import ClusterError
 from cluster.kube.workloads import Workloads
 from cluster.mesh import access_log, identity_of, metric, policy, proxy_log, until
+from handfast_sidecar.wellknown import INBOUND_PORT, OUTBOUND_PORT
 
 pytestmark = pytest.mark.usefixtures("handfast")
 NONE = {"handfast.dev/interception": "none"}
@@ -92,6 +93,9 @@ def test_an_application_on_loopback_alone_is_reached_by_peers_and_by_nobody_else
     lines = access_log(cluster, "orders", shop)
     assert {line["peer"] for line in lines} == {identity_of(web)}
     assert {line["verdict"] for line in lines} == {"allowed"}
+    for port in (OUTBOUND_PORT, INBOUND_PORT):
+        report = cluster.client("client", outside, "send", address, str(port), "--zeros=1")
+        assert "ConnectionRefusedError" in report["error"], "nothing is redirected, so nothing listens for it"
 
 
 def test_two_pods_in_explicit_mode_talk_through_a_tunnel(
