@@ -81,7 +81,7 @@ class Proxy:
             self._telemetry,
         )
         self._upstreams = Upstreams(settings.upstreams, self._outbound)
-        self._inbound = (Inbound if settings.redirected else partial(LoopbackInbound, self._upstreams.ports))(
+        self._inbound = (Inbound if settings.redirected else partial(LoopbackInbound, settings.loopback_ports))(
             self._policy,
             settings.pod_ips,
             lambda: self._identity.current.material.config.trust_domain,

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from handfast_sidecar.config.cipher_suites import check_cipher_suites
+from handfast_sidecar.config.ports import PortRange, parse_ports
 from handfast_sidecar.config.probes import ProbeTable
 from handfast_sidecar.config.upstreams import Upstream, parse_upstreams
 from handfast_sidecar.errors import BadConfig, BadInput
@@ -14,6 +15,7 @@ from handfast_sidecar.wellknown import (
     ENV_CIPHER_SUITES,
     ENV_INTERCEPTION,
     ENV_LOG_LEVEL,
+    ENV_LOOPBACK_PORTS,
     ENV_POD_IPS,
     ENV_PROBES,
     ENV_UPSTREAMS,
@@ -33,6 +35,8 @@ class Settings:
     cipher_suites: str = ""
     redirected: bool = True
     """Whether nft brings the pod's traffic here; else it is in explicit mode."""
+    loopback_ports: tuple[PortRange, ...] = ()
+    """In explicit mode, where peers may reach the application on loopback."""
     upstreams: tuple[Upstream, ...] = ()
     identity_path: Path = Path(IDENTITY_PATH)
     cache_path: Path = Path(CACHE_PATH)
@@ -58,6 +62,7 @@ class Settings:
             environment.get(ENV_LOG_LEVEL, "info"),
             check_cipher_suites(environment.get(ENV_CIPHER_SUITES, "")),
             _redirected(environment.get(ENV_INTERCEPTION, INTERCEPTION_REDIRECT)),
+            _ports(environment, ENV_LOOPBACK_PORTS),
             _upstreams(environment.get(ENV_UPSTREAMS, "")),
         )
 
@@ -66,6 +71,13 @@ def _redirected(word: str) -> bool:
     if word not in (INTERCEPTION_NONE, INTERCEPTION_REDIRECT):
         raise BadConfig(f"{ENV_INTERCEPTION} is {word!r}: expected {INTERCEPTION_REDIRECT!r} or {INTERCEPTION_NONE!r}")
     return word == INTERCEPTION_REDIRECT
+
+
+def _ports(environment: Mapping[str, str], name: str) -> tuple[PortRange, ...]:
+    try:
+        return parse_ports(environment.get(name, ""))
+    except BadInput as error:
+        raise BadConfig(f"{name}: {error}") from error
 
 
 def _upstreams(text: str) -> tuple[Upstream, ...]:

@@ -92,6 +92,8 @@ ENV_CIPHER_SUITES: Final = "HANDFAST_CIPHER_SUITES"
 """`config.cipher_suites`; left out for OpenSSL's own choice."""
 ENV_INTERCEPTION: Final = "HANDFAST_INTERCEPTION"
 """The annotation's word; left out where traffic is redirected."""
+ENV_LOOPBACK_PORTS: Final = "HANDFAST_LOOPBACK_PORTS"
+"""`config.ports`: in explicit mode, those that the pod's containers declare, which peers may reach on loopback."""
 ENV_UPSTREAMS: Final = "HANDFAST_UPSTREAMS"
 """`config.upstreams`."""
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from handfast_operator.admission.annotations import UnusableAnnotation, Wishes, read_annotations
-from handfast_sidecar.config.skips import PortRange, Skips, parse_cidrs
+from handfast_sidecar.config.ports import PortRange
+from handfast_sidecar.config.skips import Skips, parse_cidrs
 from handfast_sidecar.config.upstreams import Upstream
 
 APPLICATIONS: list[dict[str, Any]] = [
@@ -50,6 +51,7 @@ def test_explicit_mode_and_upstreams_are_told_to_the_proxy() -> None:
     assert wishes.upstreams == (Upstream(15432, "db.shop", 5432), Upstream(19053, "dns.shop", 53))
     assert wishes.of_proxy() == {
         "HANDFAST_INTERCEPTION": "none",
+        "HANDFAST_LOOPBACK_PORTS": "8080",
         "HANDFAST_UPSTREAMS": "15432=db.shop:5432,19053=dns.shop:53",
     }
 

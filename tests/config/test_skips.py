@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handfast_sidecar.config.skips import (
-    MAX_ENTRIES,
-    NOTHING,
-    OUTBOUND_RESERVED,
-    PortRange,
-    Skips,
-    parse_cidrs,
-    parse_ports,
-)
+from handfast_sidecar.config.ports import MAX_ENTRIES, PortRange, parse_ports
+from handfast_sidecar.config.skips import NOTHING, OUTBOUND_RESERVED, Skips, parse_cidrs
 from handfast_sidecar.errors import BadConfig, BadInput
 from handfast_sidecar.wellknown import SIDECAR_PORTS
 

@@ -1,6 +1,7 @@
 """The ruleset's text; what it does to packets is shown in test_netns.py."""
 
-from handfast_sidecar.config.skips import Skips, parse_cidrs, parse_ports
+from handfast_sidecar.config.ports import parse_ports
+from handfast_sidecar.config.skips import Skips, parse_cidrs
 from handfast_sidecar.interception.rules import RulesOptions, ruleset
 
 GOLDEN = """\

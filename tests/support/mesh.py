@@ -2,10 +2,11 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from handfast_sidecar.config.ports import PortRange
 from handfast_sidecar.directory.messages import AddressAnswer, Endpoint, PodAddress, Transport
 from handfast_sidecar.identity.contexts import build_contexts
 from handfast_sidecar.identity.reload import Identity
@@ -74,9 +75,9 @@ class Server:
         policy: EffectivePolicy = STRICT,
         *,
         host: str = HOST,
-        reserved: frozenset[int] | None = None,
+        loopback_ports: Sequence[PortRange] | None = None,
     ) -> None:
-        """`reserved`: given, it is in explicit mode, and these are its upstreams' ports."""
+        """`loopback_ports`: given, it is in explicit mode, and these are what its containers declare."""
         self.who = who
         self.policy = PolicyInForce(policy, 1)
         self.ended = Ended()
@@ -92,8 +93,8 @@ class Server:
                 self.ended,
                 destination_of=lambda _sock, _source: self.plain_destination,
             )
-            if reserved is None
-            else LoopbackInbound(reserved, self.policy, pod_ips, self.trust_domain, self.ended)
+            if loopback_ports is None
+            else LoopbackInbound(loopback_ports, self.policy, pod_ips, self.trust_domain, self.ended)
         )
         self.mesh = MeshPort(
             lambda: self.who,

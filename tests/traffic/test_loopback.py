@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from handfast_sidecar.config.ports import PortRange
 from handfast_sidecar.directory.messages import PodAddress, Transport
 from handfast_sidecar.policy.effective import EffectivePolicy, Mode, ModeRule
 from support.mesh import CLIENT_ID, SERVER_ID, STRICT, Client, Server, echo, free_port, identity, is_reset
@@ -27,10 +28,11 @@ async def serving(*addresses: str) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def explicit(
-    port: int, *, policy: EffectivePolicy = STRICT, reserved: frozenset[int] = frozenset()
+    port: int, *, policy: EffectivePolicy = STRICT, declared: bool = True
 ) -> AsyncIterator[tuple[Client, Server]]:
     """A client's sidecar, and one in explicit mode at POD."""
-    server = Server(identity(SERVER_ID), policy, host=POD, reserved=reserved)
+    ports = [PortRange(port, port)] if declared else []
+    server = Server(identity(SERVER_ID), policy, host=POD, loopback_ports=ports)
     client = Client(identity(CLIENT_ID, pod_uid="22222222-0000-0000-0000-000000000000"), server, port)
     client.directory.known_answers[POD] = PodAddress(POD, "shop/orders-0", "uid", Transport.TUNNEL, SERVER_ID)
     client.destination = (POD, port)
@@ -92,11 +94,17 @@ async def test_the_sidecars_own_ports_are_no_applications(port: int) -> None:
         assert (await client.ended.next()).reason == "reserved_port"
 
 
-async def test_a_peer_cannot_go_on_through_an_upstream_of_the_pod() -> None:
-    """It would arrive there with this pod's identity."""
-    async with serving("127.0.0.1") as port, explicit(port, reserved=frozenset({port})) as (client, _server):
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_what_no_container_declares_stays_the_pods_own_on_loopback(address: str) -> None:
+    """A debugger; or an upstream, through which a peer would go on with this pod's identity."""
+    async with serving(address) as port, explicit(port, declared=False) as (client, _server):
         assert await is_reset(client.listener.port)
-        assert (await client.ended.next()).reason == "reserved_port"
+        assert (await client.ended.next()).reason == "connection_refused"
+
+
+async def test_what_no_container_declares_is_reached_at_the_pods_own_address() -> None:
+    async with serving(POD) as port, explicit(port, declared=False) as (client, _server):
+        assert await spoken(client) == b"hello"
 
 
 async def test_a_sidecar_in_explicit_mode_is_no_open_relay_either() -> None:

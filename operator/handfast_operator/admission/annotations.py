@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from handfast_sidecar.config.skips import NOTHING, OUTBOUND_RESERVED, Skips, parse_cidrs, parse_ports
+from handfast_sidecar.config.ports import MAX_ENTRIES, PortRange, merge, parse_ports
+from handfast_sidecar.config.skips import NOTHING, OUTBOUND_RESERVED, Skips, parse_cidrs
 from handfast_sidecar.config.upstreams import Upstream, dump_upstreams, parse_upstreams
 from handfast_sidecar.errors import BadInput
 from handfast_sidecar.wellknown import (
@@ -18,6 +19,7 @@ from handfast_sidecar.wellknown import (
     ANNOTATION_SKIP_OUTBOUND_PORTS,
     ANNOTATION_UPSTREAMS,
     ENV_INTERCEPTION,
+    ENV_LOOPBACK_PORTS,
     ENV_UPSTREAMS,
     INTERCEPTION_NONE,
     INTERCEPTION_REDIRECT,
@@ -39,6 +41,8 @@ class Wishes:
     redirected: bool = True
     """Whether nft brings its traffic to the proxy; else it is in explicit mode."""
     skips: Skips = NOTHING
+    loopback_ports: tuple[PortRange, ...] = ()
+    """In explicit mode, those that its containers declare: peers may reach them on loopback."""
     upstreams: tuple[Upstream, ...] = ()
 
     def of_init(self) -> dict[str, str]:
@@ -48,6 +52,8 @@ class Wishes:
     def of_proxy(self) -> dict[str, str]:
         """The proxy's variables."""
         variables = {} if self.redirected else {ENV_INTERCEPTION: INTERCEPTION_NONE}
+        if self.loopback_ports:
+            variables[ENV_LOOPBACK_PORTS] = ",".join(map(str, self.loopback_ports))
         return variables | ({ENV_UPSTREAMS: dump_upstreams(self.upstreams)} if self.upstreams else {})
 
 
@@ -70,7 +76,13 @@ def read_annotations(annotations: Mapping[str, str], applications: Iterable[Raw]
     declared = {port: container for container in applications for port in _declared(container)}
     for upstream in upstreams:
         _check(upstream, declared)
-    return Wishes(redirected, skips, upstreams)
+    loopback = () if redirected else merge(PortRange(port, port) for port in declared)
+    if len(loopback) > MAX_ENTRIES:
+        raise UnusableAnnotation(
+            f"its annotation {ANNOTATION_INTERCEPTION} is {INTERCEPTION_NONE!r}, and its containers declare ports in "
+            f"{len(loopback)} places, more than {MAX_ENTRIES}: declare those that peers dial"
+        )
+    return Wishes(redirected, skips, loopback, upstreams)
 
 
 def _check(upstream: Upstream, declared: Mapping[int, Raw]) -> None:

@@ -4,11 +4,12 @@ Written by the pod's owner in annotations, checked by the webhook, and carried t
 in the same words. `parse_*` and `dump` are inverses up to order: what overlaps or touches is one entry afterwards.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Final
 
+from handfast_sidecar.config.ports import PortRange, entries, parse_ports
 from handfast_sidecar.errors import BadConfig, BadInput
 from handfast_sidecar.wellknown import (
     ADMIN_PORT,
@@ -19,23 +20,8 @@ from handfast_sidecar.wellknown import (
 )
 
 Network = IPv4Network | IPv6Network
-MAX_ENTRIES: Final = 64
-"""Of one list: more is a pod that should be outside the mesh."""
-MAX_ENTRY: Final = 64
-"""Characters of an entry: the longest address has 45."""
 OUTBOUND_RESERVED: Final = SIDECAR_PORTS - {ADMIN_PORT}
 """Outside the pod these are other sidecars' ports. A Prometheus in the mesh may skip 14020, where they have metrics."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class PortRange:
-    """Ports from `first` to `last`, both included."""
-
-    first: int
-    last: int
-
-    def __str__(self) -> str:
-        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,56 +57,13 @@ class Skips:
 NOTHING: Final = Skips()
 
 
-def parse_ports(text: str, reserved: frozenset[int] = SIDECAR_PORTS) -> tuple[PortRange, ...]:
-    """Ports and ranges such as `9090, 8000-8010`. Raises BadInput; so it does for one that holds a reserved port."""
-    return _merged(sorted(_range(entry, reserved) for entry in _entries(text)))
-
-
 def parse_cidrs(text: str) -> tuple[Network, ...]:
     """Networks and addresses of both families such as `10.1.0.0/16, fd00::7`. Raises BadInput."""
-    networks = [_network(entry) for entry in _entries(text)]
+    networks = [_network(entry) for entry in entries(text)]
     return (
         *collapse_addresses([each for each in networks if isinstance(each, IPv4Network)]),
         *collapse_addresses([each for each in networks if isinstance(each, IPv6Network)]),
     )
-
-
-def _entries(text: str) -> list[str]:
-    entries = [entry for part in text.split(",") if (entry := part.strip())]
-    if len(entries) > MAX_ENTRIES:
-        raise BadInput(f"it has {len(entries)} entries, at most {MAX_ENTRIES} are taken")
-    for entry in entries:
-        if len(entry) > MAX_ENTRY:
-            raise BadInput(f"the entry {entry[:MAX_ENTRY]!r}... is longer than {MAX_ENTRY} characters")
-    return entries
-
-
-def _range(entry: str, reserved: frozenset[int]) -> PortRange:
-    low, dash, high = (part.strip() for part in entry.partition("-"))
-    first = _port(low, entry)
-    last = _port(high, entry) if dash else first
-    if last < first:
-        raise BadInput(f"the range {entry!r} ends before it begins: write {last}-{first}")
-    for port in sorted(reserved):
-        if first <= port <= last:
-            raise BadInput(f"{entry!r} has port {port}, which belongs to the sidecar: leave it out")
-    return PortRange(first, last)
-
-
-def _port(text: str, entry: str) -> int:
-    if text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536:
-        return int(text)
-    raise BadInput(f"{entry!r} is no port: expected a number from 1 to 65535, or a range such as 8000-8010")
-
-
-def _merged(ranges: Iterable[PortRange]) -> tuple[PortRange, ...]:
-    merged: list[PortRange] = []
-    for each in ranges:
-        if merged and each.first <= merged[-1].last + 1:
-            merged[-1] = PortRange(merged[-1].first, max(merged[-1].last, each.last))
-        else:
-            merged.append(each)
-    return tuple(merged)
 
 
 def _network(entry: str) -> Network:

@@ -25,11 +25,6 @@ class Upstreams:
         self._outbound = outbound
         self._names = names or Names()
 
-    @property
-    def ports(self) -> frozenset[int]:
-        """The ports of loopback that are ours: what a peer dials there would leave under this pod's identity."""
-        return frozenset(self._by_port)
-
     def listen(self) -> list[socket.socket]:
         """Listeners of all of them. Raises OSError that names the one whose port is taken."""
         sockets: list[socket.socket] = []

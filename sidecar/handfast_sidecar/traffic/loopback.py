@@ -1,15 +1,18 @@
 """The way in of explicit mode: tunnels alone, and an application that may listen on loopback, where they alone lead.
 
+On loopback only the ports that the pod's containers declare are reached: what else listens there, a debugger or an
+upstream of our own, has been for the pod alone, and stays so.
+
 Nothing is redirected, so nothing stands before a port that listens on the pod's own address: who dials it there is
 neither asked for an identity nor judged. Where the policy is `Strict` that is said, once for each port.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from handfast_sidecar.config.ports import PortRange
 from handfast_sidecar.policy.effective import Mode
 from handfast_sidecar.policy.in_force import PolicyInForce
-from handfast_sidecar.policy.verdict import Verdict
 from handfast_sidecar.traffic.connection import Journal
 from handfast_sidecar.traffic.exposure import exposed_at
 from handfast_sidecar.traffic.inbound import Inbound
@@ -18,8 +21,6 @@ from handfast_sidecar.traffic.relay import Relay
 from handfast_sidecar.traffic.server_stream import ServerStream
 from handfast_sidecar.traffic.sockets import LOOPBACK
 from handfast_sidecar.tunnel.connection import Tunnel
-from handfast_sidecar.tunnel.preface import Preface
-from handfast_sidecar.tunnel.reasons import Reason
 from handfast_sidecar.tunnel.stream import Stream, StreamSink
 
 log = logging.getLogger(__name__)
@@ -30,25 +31,23 @@ class LoopbackInbound(Inbound):
 
     def __init__(
         self,
-        reserved: frozenset[int],
+        ports: Sequence[PortRange],
         policy: PolicyInForce,
         pod_ips: frozenset[str],
         trust_domain: Callable[[], str],
         journal: Journal,
     ) -> None:
-        """`reserved`: the upstreams' ports, which are on loopback too, and through which a peer would go on as us."""
+        """`ports`: those that are reached on loopback."""
         super().__init__(policy, pod_ips, trust_domain, journal)
-        self._reserved = reserved
+        self._ports = tuple(ports)
         self._looked: set[int] = set()
 
     def stream(self, tunnel: Tunnel, stream: Stream) -> StreamSink:
         return LoopbackStream(self, tunnel, stream)
 
-    def judge(self, tunnel: Tunnel, preface: Preface) -> tuple[Reason, Verdict]:
-        reason, verdict = super().judge(tunnel, preface)
-        if reason is Reason.CONNECTED and preface.destination_port in self._reserved:
-            return Reason.RESERVED_PORT, verdict
-        return reason, verdict
+    def addresses(self, address: str, port: int) -> tuple[str, ...]:
+        """Where the application may listen, in the order to try: it is dialled at the pod's address by its peers."""
+        return (*LOOPBACK, address) if any(port in each for each in self._ports) else (address,)
 
     def connected(self, relay: Relay | PlainRelay) -> None:
         super().connected(relay)
@@ -74,16 +73,17 @@ class LoopbackInbound(Inbound):
 
 
 class LoopbackStream(ServerStream):
-    """Tries loopback, then the pod's address that the peer has named."""
+    """Tries one address after the other."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_addresses", "_left")
 
     def __init__(self, inbound: LoopbackInbound, tunnel: Tunnel, stream: Stream) -> None:
         super().__init__(inbound, tunnel, stream)
+        self._addresses = inbound.addresses
         self._left: Iterator[str] = iter(())
 
     def _connect(self, address: str) -> None:
-        self._left = iter((*LOOPBACK, address))
+        self._left = iter(self._addresses(address, self.connection.destination_port))
         self._not_listening()
 
     def _not_listening(self) -> None:

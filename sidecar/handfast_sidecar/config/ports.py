@@ -1,0 +1,72 @@
+"""Lists in a pod's annotations, and ports among them: "9090, 8000-8010". Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from handfast_sidecar.errors import BadInput
+from handfast_sidecar.wellknown import SIDECAR_PORTS
+
+MAX_ENTRIES: Final = 64
+"""Of one list: more is a pod that should be outside the mesh."""
+MAX_ENTRY: Final = 64
+"""Characters of an entry: the longest address has 45."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PortRange:
+    """Ports from `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+    def __contains__(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+def parse_ports(text: str, reserved: frozenset[int] = SIDECAR_PORTS) -> tuple[PortRange, ...]:
+    """Ports and ranges such as `9090, 8000-8010`. Raises BadInput; so it does for one that holds a reserved port."""
+    return merge(_range(entry, reserved) for entry in entries(text))
+
+
+def merge(ranges: Iterable[PortRange]) -> tuple[PortRange, ...]:
+    """The same ports in order, and in as few ranges as there can be."""
+    merged: list[PortRange] = []
+    for each in sorted(ranges):
+        if merged and each.first <= merged[-1].last + 1:
+            merged[-1] = PortRange(merged[-1].first, max(merged[-1].last, each.last))
+        else:
+            merged.append(each)
+    return tuple(merged)
+
+
+def entries(text: str) -> list[str]:
+    """What stands between the commas. Raises BadInput when it is more, or longer, than anybody needs."""
+    found = [entry for part in text.split(",") if (entry := part.strip())]
+    if len(found) > MAX_ENTRIES:
+        raise BadInput(f"it has {len(found)} entries, at most {MAX_ENTRIES} are taken")
+    for entry in found:
+        if len(entry) > MAX_ENTRY:
+            raise BadInput(f"the entry {entry[:MAX_ENTRY]!r}... is longer than {MAX_ENTRY} characters")
+    return found
+
+
+def _range(entry: str, reserved: frozenset[int]) -> PortRange:
+    low, dash, high = (part.strip() for part in entry.partition("-"))
+    first = _port(low, entry)
+    last = _port(high, entry) if dash else first
+    if last < first:
+        raise BadInput(f"the range {entry!r} ends before it begins: write {last}-{first}")
+    for port in sorted(reserved):
+        if first <= port <= last:
+            raise BadInput(f"{entry!r} has port {port}, which belongs to the sidecar: leave it out")
+    return PortRange(first, last)
+
+
+def _port(text: str, entry: str) -> int:
+    if text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536:
+        return int(text)
+    raise BadInput(f"{entry!r} is no port: expected a number from 1 to 65535, or a range such as 8000-8010")
