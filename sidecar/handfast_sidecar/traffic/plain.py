@@ -111,7 +111,7 @@ class _Side:
         elif not self._reading:
             # Neither was asked for. A hang-up alone is no abort: both ends have sent FIN, and bytes may still wait.
             if events & ERROR:
-                self._relay.close("aborted", with_rst=True)
+                self._aborted()
             else:
                 self._poller.forget(self.fd)
         if not self._reading or events == WRITE:
@@ -121,7 +121,7 @@ class _Side:
         except BlockingIOError:
             return
         except OSError:
-            self._relay.close("aborted", with_rst=True)
+            self._aborted()
             return
         if count:
             self._relay.carried(self, count)
@@ -137,7 +137,7 @@ class _Side:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._relay.close("aborted", with_rst=True)
+            self._aborted()
             return
         if sent < len(view):
             self._pending = memoryview(bytes(view[sent:]))
@@ -151,10 +151,22 @@ class _Side:
             try:
                 self.sock.shutdown(socket.SHUT_WR)
             except OSError:
-                self._relay.close("aborted", with_rst=True)
+                self._aborted()
                 return
             self.fin_passed = True
             self._relay.side_over()
+
+    def _aborted(self) -> None:
+        """End both; before that, pass on what this side said before it aborted, as far as the other takes it."""
+        try:
+            while self._reading and (count := self.sock.recv_into(_SHARED)):
+                sent = self.other.sock.send(_SHARED[:count])
+                self._relay.carried(self, sent)
+                if sent < count:
+                    break
+        except OSError:
+            pass  # nothing more, or nobody to hear it
+        self._relay.close("aborted", with_rst=True)
 
     def _writable(self) -> None:
         if self._pending is None:
@@ -164,7 +176,7 @@ class _Side:
         except BlockingIOError:
             return
         except OSError:
-            self._relay.close("aborted", with_rst=True)
+            self._aborted()
             return
         rest = self._pending[sent:]
         if rest:

@@ -203,8 +203,27 @@ class Relay:
             self._close(OK, with_rst=False)
 
     def _app_aborted(self) -> None:
+        self._last_words()
         self.stream.reset()
         self._close("app_aborted", with_rst=True)
+
+    def _last_words(self) -> None:
+        """Pass on what the application said before it aborted: an answer to an upload that it did not read to the end.
+
+        The kernel keeps it past the RST, and found it only when nothing was to be written.
+        """
+        while not self.stream.finished:
+            view = self.stream.reserve()
+            if view is None:
+                return
+            try:
+                count = self._receive(view)
+            except OSError:
+                return
+            if not count:
+                return
+            self.stream.commit(count)
+            self.connection.bytes_out += count
 
     def _pause(self) -> None:
         if self._reading:
