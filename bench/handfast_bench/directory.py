@@ -1,6 +1,6 @@
 """A process of its own: the operator's directory over a cluster of two pods that never changes.
 
-`python -m handfast_bench.directory SERVING_DIR NAME IP UID [NAME IP UID ...]`; it prints one line when it listens.
+`python -m handfast_bench.directory SERVING_DIR NAME IPS UID [NAME IPS UID ...]`; it prints one line when it listens.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ def _meshed(pod: BenchPod) -> Pod:
     raw = {
         "metadata": {"namespace": pod.namespace, "name": pod.name, "uid": pod.uid, "resourceVersion": "1"},
         "spec": {"serviceAccountName": pod.name},
-        "status": {"phase": "Running", "podIPs": [{"ip": pod.ip}]},
+        "status": {"phase": "Running", "podIPs": [{"ip": each} for each in pod.ips]},
     }
     return replace(parse_pod(raw), secret=f"{pod.name}-identity")
 
@@ -62,11 +62,16 @@ async def serve(serving: Path, pods: list[BenchPod]) -> None:
     await server.serve(listener)
 
 
+def _pod(name: str, ips: str, uid: str) -> BenchPod:
+    ip, _, ip6 = ips.partition(",")
+    return BenchPod(name, ip, uid, ip6=ip6)
+
+
 if __name__ == "__main__":
     words = sys.argv[2:]
     asyncio.run(
         serve(
             Path(sys.argv[1]),
-            [BenchPod(*each) for each in zip(words[::3], words[1::3], words[2::3], strict=True)],
+            [_pod(*each) for each in zip(words[::3], words[1::3], words[2::3], strict=True)],
         )
     )

@@ -36,6 +36,12 @@ class Pod:
     ip: str
     uid: str
     namespace: str = "bench"
+    ip6: str = ""
+    """Of a pod that has a second one."""
+
+    @property
+    def ips(self) -> tuple[str, ...]:
+        return (self.ip, self.ip6) if self.ip6 else (self.ip,)
 
     @property
     def spiffe_id(self) -> SpiffeId:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.error
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,7 @@ class Sidecars:
     identities: Identities
     folder: Path
     processes: Mapping[str, subprocess.Popen[bytes]]
+    pods: Mapping[str, Pod]
 
     @property
     def pids(self) -> list[int]:
@@ -55,11 +56,11 @@ class Sidecars:
 
     def renew(self, where: str) -> None:
         """A new leaf arrives in one side's Secret."""
-        self.identities.write_pod(PODS[where], self.folder / where)
+        self.identities.write_pod(self.pods[where], self.folder / where)
 
     def admin(self, where: str, path: str, *, host: str = "", timeout_s: float = 2) -> str:
         """What a sidecar's admin port answers, at its pod's address or another one. Raises BenchFailed."""
-        url = f"http://{host or PODS[where].ip}:{ADMIN_PORT}{path}"
+        url = f"http://{host or self.pods[where].ip}:{ADMIN_PORT}{path}"
         return self.spaces.run(where, [sys.executable, "-S", "-c", _FETCH, url, str(timeout_s)])
 
     def scrape(self, where: str, *, timeout_s: float = 2) -> Scrape:
@@ -77,14 +78,19 @@ class Sidecars:
 
 @contextmanager
 def sidecars(
-    spaces: Namespaces, folder: Path, *, python: str = sys.executable, environment: Mapping[str, str] | None = None
+    spaces: Namespaces,
+    folder: Path,
+    *,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+    pods: Mapping[str, Pod] = PODS,
 ) -> Iterator[Sidecars]:
     """Start directory and pair, ready for traffic; they end with the block. Raises BenchFailed."""
     identities = Identities()
-    directory = _directory(spaces, folder, identities)
+    directory = _directory(spaces, folder, identities, pods.values())
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        for where, pod in PODS.items():
+        for where, pod in pods.items():
             identities.write_pod(pod, folder / where)
             spaces.run(where, [python, "-m", "handfast_sidecar", "init"])
             script = _AS_A_POD.format(uid=PROXY_UID, identity=folder / where, python=python)
@@ -92,10 +98,10 @@ def sidecars(
                 where,
                 ["unshare", "--mount", "--propagation=private", "sh", "-c", script],
                 log=folder / f"{where}.log",
-                environment={ENV_POD_IPS: pod.ip, **(environment or {})},
+                environment={ENV_POD_IPS: ",".join(pod.ips), **(environment or {})},
             )
-        pair = Sidecars(spaces, identities, folder, processes)
-        for where in PODS:
+        pair = Sidecars(spaces, identities, folder, processes, pods)
+        for where in pods:
             _wait_ready(pair, where)
         yield pair
     finally:
@@ -103,10 +109,12 @@ def sidecars(
             spaces.stop(process)
 
 
-def _directory(spaces: Namespaces, folder: Path, identities: Identities) -> subprocess.Popen[bytes]:
+def _directory(
+    spaces: Namespaces, folder: Path, identities: Identities, pods: Iterable[Pod]
+) -> subprocess.Popen[bytes]:
     serving = folder / "directory"
     write_files(serving, identities.files(SETTINGS.directory_id, "handfast-directory"))
-    words = [word for pod in PODS.values() for word in (pod.name, pod.ip, pod.uid)]
+    words = [word for pod in pods for word in (pod.name, ",".join(pod.ips), pod.uid)]
     return spaces.start(
         CONTROL,
         [sys.executable, "-m", "handfast_bench.directory", serving, *words],
