@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,7 @@ class Pair:
     """The two namespaces."""
 
     names: dict[str, str]
+    servers: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def run(self, where: str, *command: str, text: str = "") -> str:
         done = subprocess.run(
@@ -83,20 +85,22 @@ class Pair:
         """What the server says: the port it accepted on, and the original destination."""
         return self.run(where, sys.executable, "-c", CLIENT, address, str(port), str(uid)).strip()
 
-    def serve(self, where: str, *ports: int) -> subprocess.Popen[str]:
+    def serve(self, where: str, *ports: int) -> None:
+        """Servers on these ports, each of which says on which it accepted, and the original destination."""
         command = ["ip", "netns", "exec", self.names[where], sys.executable, "-c", SERVER, *map(str, ports)]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.servers.append(server)
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
-        return server
 
 
 def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=30)
 
 
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
+@contextmanager
+def linked(*families: dict[str, str]) -> Iterator[Pair]:
+    """Two namespaces with a link, whose ends have an address of each of these families; they end with the block."""
     missing = [tool for tool in ("ip", "nft", "setpriv") if shutil.which(tool) is None]
     if os.geteuid() != 0 or missing:
         pytest.fail(
@@ -104,28 +108,34 @@ def pair() -> Iterator[Pair]:
         )
     mark = secrets.token_hex(3)
     names = {"pod": f"hf-pod-{mark}", "peer": f"hf-peer-{mark}"}
-    servers: list[subprocess.Popen[str]] = []
+    pair = Pair(names)
     try:
         for name in names.values():
             ip("netns", "add", name)
             ip("-n", name, "link", "set", "lo", "up")
         ip("link", "add", "eth0", "netns", names["pod"], "type", "veth", "peer", "name", "eth0", "netns", names["peer"])
         for where, name in names.items():
-            ip("-n", name, "addr", "add", f"{V4[where]}/24", "dev", "eth0")
-            ip("-n", name, "addr", "add", f"{V6[where]}/64", "dev", "eth0", "nodad")
+            for family in families:
+                length, further = (64, ["nodad"]) if family is V6 else (24, [])
+                ip("-n", name, "addr", "add", f"{family[where]}/{length}", "dev", "eth0", *further)
             ip("-n", name, "link", "set", "eth0", "up")
-        pair = Pair(names)
-        for _ in range(2):
-            assert init(pair).returncode == 0, "a restarted init container changes nothing"
-        servers.append(pair.serve("pod", OUTBOUND_PORT, INBOUND_PORT, MESH_PORT, ADMIN_PORT, 8080))
-        servers.append(pair.serve("peer", 8080))
         yield pair
     finally:
-        for server in servers:
+        for server in pair.servers:
             server.kill()
             server.communicate()
         for name in names.values():
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    with linked(V4, V6) as pair:
+        for _ in range(2):
+            assert init(pair).returncode == 0, "a restarted init container changes nothing"
+        pair.serve("pod", OUTBOUND_PORT, INBOUND_PORT, MESH_PORT, ADMIN_PORT, 8080)
+        pair.serve("peer", 8080)
+        yield pair
 
 
 INIT = """
