@@ -32,6 +32,10 @@ _SETTINGS: Final = (
 """Redirects would teach pods a way around the node. A bridge that rewrites addresses itself, as where the module
 br_netfilter is loaded, would send to a port that the pods' ports are kept apart from."""
 
+_POD_SETTINGS: Final = ("net.ipv4.ip_unprivileged_port_start=0", "net.ipv6.conf.eth0.accept_redirects=0")
+"""As containerd does: a user other than root may serve port 80. And for IPv6 nothing else keeps the node's redirects
+away: who follows one looks for a neighbour whom it cannot hear."""
+
 
 @dataclass(frozen=True, slots=True)
 class PodLink:
@@ -86,8 +90,7 @@ class PodNetwork:
             f"link set {link.interface} type bridge_slave isolated on",
         )
         inside = ["nsenter", f"--net={link.netns}"]
-        # As containerd does: a user other than root may serve port 80.
-        await run([*inside, "sysctl", "--quiet", "--write", "net.ipv4.ip_unprivileged_port_start=0"])
+        await run([*inside, "sysctl", "--quiet", "--write", *_POD_SETTINGS])
         await run(
             [*inside, "ip", "-batch", "-"],
             "\n".join(

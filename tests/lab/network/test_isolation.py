@@ -46,6 +46,9 @@ async def main():
     one, other = await network.attach("uid-1"), await network.attach("uid-2")
     for address in other.addresses:
         print(await run(["nsenter", f"--net={one.netns}", "python3", "-c", DIAL, address]), end="")
+    # Whoever follows the node's redirect to a neighbour cannot hear him.
+    way = await run(["nsenter", f"--net={one.netns}", "ip", "-6", "route", "get", other.addresses[1]])
+    print(way.split()[3:5])
     await network.release("uid-1")
     print(sorted(each.name for each in (isolation.STATE / "network").iterdir()))
 
@@ -73,7 +76,7 @@ def test_two_pods_reach_each_other_by_both_families_and_nothing_is_seen_outside(
 ) -> None:
     interfaces = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
     assert inside(NETWORK).process.wait(30) == 0
-    assert capfd.readouterr().out.splitlines() == ["reached", "reached", "['uid-2']"]
+    assert capfd.readouterr().out.splitlines() == ["reached", "reached", "['via', 'fd00:10:244::1']", "['uid-2']"]
     assert subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout == interfaces
     assert not (isolation.STATE / "network").exists()
 
