@@ -3,7 +3,7 @@
 
 Servers run until SIGTERM; clients print one line of JSON.
 
-servers: http, greeter, sink, grpc, idle      clients: load, greet, hold, send, reach, grpc-check
+servers: http, greeter, sink, grpc, idle      clients: load, greet, visit, hold, send, reach, grpc-check
 A client's exit code is 1 when anything went wrong, and its JSON says what.
 """
 
@@ -274,6 +274,42 @@ async def greet(options: argparse.Namespace) -> Report:
     return {"failed": 0 if right else 1, "greeting": greeting, "reply": reply, "farewell": farewell}
 
 
+async def _greeted(host: str, port: int) -> str:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        greeting = (await reader.readline()).decode().strip()
+        writer.write(b"QUIT\r\n")
+        await reader.read()
+    finally:
+        writer.close()
+    return greeting.removeprefix("220 greetings from ")
+
+
+async def visit(options: argparse.Namespace) -> Report:
+    """Some talks with the greeter at each of many addresses: how often who greeted, or what went wrong, and when."""
+    report: Report = {"failed": 0}
+    for target in options.targets:
+        host, _, port = target.rpartition(":")
+        began = time.monotonic()
+        while True:
+            asked = time.monotonic()
+            greetings: Counter[str] = Counter()
+            try:
+                for _ in range(options.times):
+                    async with asyncio.timeout(options.timeout):
+                        greetings[await _greeted(host, int(port))] += 1
+            except OSError as error:
+                failure = {"error": type(error).__name__, "seconds": round(time.monotonic() - asked, 3)}
+                if time.monotonic() - began < options.patience:
+                    await asyncio.sleep(0.05)
+                    continue
+                report |= {"failed": report["failed"] + 1, target: failure}
+            else:
+                report[target] = greetings
+            break
+    return report
+
+
 async def reach(options: argparse.Namespace) -> Report:
     """Dial until a connection is accepted and stays: a Service answers some time after its pods are Ready."""
     began, said = time.monotonic(), ""
@@ -381,13 +417,17 @@ def arguments() -> argparse.Namespace:
         client.add_argument("host")
         client.add_argument("port", type=int)
     greets, holds, sends, *_ = clients
+    visits = verbs.add_parser("visit")
+    visits.add_argument("targets", nargs="+", metavar="host:port")
+    visits.add_argument("--times", type=int, default=1)
+    visits.add_argument("--patience", type=float, default=0, help="seconds in which a failure is tried again")
     greets.add_argument("--line", default="hello")
     holds.add_argument("--seconds", type=float, default=10)
     holds.add_argument("--pause", type=float, default=0.5)
     sends.add_argument("--hex", default="", help="what to send")
     sends.add_argument("--zeros", type=int, default=0, help="or: that many bytes of no meaning")
     sends.add_argument("--keep-open", action="store_true", help="no half-close: the server must end it")
-    for client in (load, *clients):
+    for client in (load, visits, *clients):
         client.add_argument("--timeout", type=float, default=5, help="seconds for one answer")
     return parser.parse_args()
 
@@ -408,7 +448,14 @@ async def run(options: argparse.Namespace) -> Report | None:
         case "load":
             return await Load(options).run()
         case client:
-            clients = {"greet": greet, "hold": hold, "send": send, "grpc-check": grpc_check, "reach": reach}
+            clients = {
+                "greet": greet,
+                "visit": visit,
+                "hold": hold,
+                "send": send,
+                "grpc-check": grpc_check,
+                "reach": reach,
+            }
             try:
                 return await clients[client](options)
             except Exception as error:  # noqa: BLE001 - whatever it is, the test wants to read it as the client's answer
