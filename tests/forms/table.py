@@ -58,6 +58,8 @@ class Form:
 
 CLOSED_PORT: Final = "a dial to a closed port is refused"
 URGENT: Final = "urgent data (`MSG_OOB`) arrives"
+FULL_QUEUE: Final = "a dial that finds the server's accept queue full waits"
+"""Shown in test_listeners.py: it takes two connections."""
 
 FORMS: Final = (
     Form(
@@ -90,6 +92,11 @@ FORMS: Final = (
         "RST by the client amid data",
         (says(QUESTION), waits_for("heard"), aborts),
         (reads(len(QUESTION)), cues("heard"), reads_to_the_end, says(ANSWER)),
+    ),
+    Form(
+        "RST by the client after a half-close",
+        (says(QUESTION), half_closes, waits_for("heard"), aborts),
+        (reads_to_the_end, cues("heard"), says_until_it_fails),
     ),
     Form(
         "RST by the server before a byte",

@@ -171,6 +171,17 @@ def test_their_filters_see_the_proxys_connections(earlier: Pair, addresses: dict
     assert earlier.dial("pod", peer, 9998, uid=PROXY_UID) == "refused"
 
 
+@FAMILIES
+def test_a_firewall_in_the_pod_admits_the_proxys_port_instead_of_the_applications(
+    kind: Kind, later: Pair, addresses: dict[str, str]
+) -> None:
+    closed = "-A INPUT -i eth0 -p tcp -m conntrack --ctstate NEW -j REJECT --reject-with tcp-reset"
+    kind.restore(later, f"*filter\n-A INPUT -i eth0 -p tcp --dport 8080 -j ACCEPT\n{closed}\nCOMMIT\n")
+    assert later.dial("peer", addresses["pod"], 8080) == "refused"
+    kind.restore(later, f"*filter\n-I INPUT -i eth0 -p tcp --dport {INBOUND_PORT} -j ACCEPT\nCOMMIT\n")
+    assert later.dial("peer", addresses["pod"], 8080) == f"{INBOUND_PORT} {addresses['pod']} 8080"
+
+
 @contextmanager
 def answering_udp(pair: Pair) -> Iterator[None]:
     """A resolver in the pod, on the port that their redirect leads to."""
