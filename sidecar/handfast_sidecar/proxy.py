@@ -19,6 +19,8 @@ from handfast_sidecar.observe import logs
 from handfast_sidecar.observe.admin import AdminServer
 from handfast_sidecar.observe.evidence import report
 from handfast_sidecar.observe.metrics import Registry
+from handfast_sidecar.observe.own_user import OwnUser
+from handfast_sidecar.observe.unanswered import Unanswered
 from handfast_sidecar.policy.in_force import PolicyInForce
 from handfast_sidecar.settings import Settings
 from handfast_sidecar.traffic.explicit import Upstreams
@@ -87,6 +89,7 @@ class Proxy:
             lambda: self._identity.current.material.config.trust_domain,
             self._telemetry,
         )
+        self._inbound.unanswered = Unanswered().refused
         self._mesh = MeshPort(
             lambda: self._identity.current,
             self._inbound.stream,
@@ -125,6 +128,8 @@ class Proxy:
         gc.collect()
         gc.freeze()
         tasks = [asyncio.create_task(each) for each in (self._identity.run(), self._directory.run(), self._pool.run())]
+        # Its end is no reason to end.
+        own_user = asyncio.create_task(OwnUser().run())
         stopped = asyncio.create_task(stop.wait())
         try:
             done, _pending = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -132,9 +137,9 @@ class Proxy:
                 task.result()
             await self._drain()
         finally:
-            for task in (*tasks, stopped):
+            for task in (*tasks, stopped, own_user):
                 task.cancel()
-            await asyncio.gather(*tasks, stopped, return_exceptions=True)
+            await asyncio.gather(*tasks, stopped, own_user, return_exceptions=True)
             self._close()
             await self._admin.close()
             await asyncio.sleep(0)

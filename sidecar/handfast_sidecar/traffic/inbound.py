@@ -53,6 +53,8 @@ class Inbound:
         self.relays: set[Relay | PlainRelay] = set()
         self.draining = False
         self.released: Callable[[], None] = lambda: None
+        self.unanswered: Callable[[str, int], None] = lambda _address, _port: None
+        """Called with the address and port of each dial that the application refused."""
         self.prefaces = Deadlines(PREFACE_TIMEOUT_S)
         self.dials = Deadlines(APP_DIAL_TIMEOUT_S)
 
@@ -119,6 +121,7 @@ class Inbound:
         try:
             target = await dial(connection.destination, connection.destination_port, APP_DIAL_TIMEOUT_S)
         except OSError as error:
+            self.unanswered(connection.destination, connection.destination_port)
             self._refuse(
                 sock, connection, Reason.CONNECTION_REFUSED.word, f"the application: {error.strerror or error}"
             )

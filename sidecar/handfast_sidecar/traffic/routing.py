@@ -80,7 +80,7 @@ def _to_service(service: ServiceAddress, port: int, load: OpenStreams, random: R
     if endpoints is None:
         return Refuse("no_such_port", f"the Service {service.name} has no TCP port {port}")
     if not endpoints:
-        return Refuse("no_endpoints", f"the Service {service.name} has no ready endpoint for port {port}")
+        return Refuse("no_endpoints", _no_endpoints(service.name, port))
     if all(endpoint.transport is Transport.PLAINTEXT for endpoint in endpoints):
         # Nothing of ours behind it: leave the choice, and its affinity, to kube-proxy.
         return Plain(service.address, port)
@@ -91,6 +91,15 @@ def _to_endpoint(endpoint: Endpoint) -> Route:
     if endpoint.transport is Transport.TUNNEL:
         return ByTunnel(endpoint)
     return Plain(endpoint.address, endpoint.port)
+
+
+def _no_endpoints(service: str, port: int) -> str:
+    namespace, _, name = service.partition("/")
+    return (
+        f"the Service {service} has no ready endpoint for port {port}: does its selector match pods, are they Ready, "
+        "and do they have its targetPort? "
+        f"kubectl get endpointslices -n {namespace} -l kubernetes.io/service-name={name}"
+    )
 
 
 def _unanswered(address: str, port: int, *, in_cluster: bool) -> Route:

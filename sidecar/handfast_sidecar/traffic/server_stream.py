@@ -141,6 +141,8 @@ class ServerStream:
         if self._over:
             return
         self.connection.refused = True
+        if reason is Reason.CONNECTION_REFUSED:
+            self._inbound.unanswered(self.connection.destination, self.connection.destination_port)
         self._stream.send(bytes([reason]), Flag.ACK)
         self._stream.finish()
         self._finish(reason.word)

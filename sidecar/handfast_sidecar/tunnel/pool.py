@@ -15,7 +15,7 @@ from handfast_sidecar.errors import HandshakeFailed
 from handfast_sidecar.identity.clock import Clock, utc_now
 from handfast_sidecar.identity.reload import Identity
 from handfast_sidecar.identity.spiffe import SpiffeId
-from handfast_sidecar.tunnel import renewal
+from handfast_sidecar.tunnel import renewal, unreachable
 from handfast_sidecar.tunnel.connection import Tunnel
 from handfast_sidecar.tunnel.frames import GoAway
 from handfast_sidecar.tunnel.handshake import HANDSHAKE_TIMEOUT_S, Expectation, secure
@@ -273,11 +273,8 @@ async def _connect(address: str, port: int) -> socket.socket:
         with contextlib.suppress(OSError):
             sock.close()
         if isinstance(error, TimeoutError):
-            raise HandshakeFailed(
-                "unreachable",
-                f"{address}:{port} no answer in {DIAL_TIMEOUT_S:.0f} s: does a NetworkPolicy keep port {port} closed?",
-            ) from None
+            raise HandshakeFailed("unreachable", unreachable.no_answer(address, port, DIAL_TIMEOUT_S)) from None
         if isinstance(error, OSError):
-            raise HandshakeFailed("unreachable", f"{address}:{port}: {error.strerror or error}") from error
+            raise HandshakeFailed("unreachable", unreachable.dial_failed(address, port, error)) from error
         raise
     return sock
