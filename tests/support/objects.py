@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from handfast_operator.cluster.objects import Pod
+from handfast_operator.cluster.objects import ContainerPort, Pod
 
 
 def pod(
@@ -21,6 +21,9 @@ def pod(
     host_network: bool = False,
     mirror: bool = False,
     meshed: bool = True,
+    owner: str = "",
+    windows: bool = False,
+    ports: tuple[ContainerPort, ...] = (),
 ) -> Pod:
     """A pod with a sidecar, unless told otherwise."""
     return Pod(
@@ -41,5 +44,7 @@ def pod(
         secret=f"{name}-handfast-0123456789" if meshed else "",
         proxy_image="localhost/handfast-sidecar:test" if meshed else "",
         proxy_running=meshed,
-        owner="",
+        owner=owner,
+        windows=windows,
+        ports=ports,
     )

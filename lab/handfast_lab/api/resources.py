@@ -77,6 +77,7 @@ BUILT_IN: Final = (
     Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
     Resource("coordination.k8s.io", "v1", "leases", "Lease", conditional=True),
     Resource("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", False, ("pc",)),
+    Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", True, ("netpol",)),
     Resource("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", False, (), (), _STATUS),
     Resource("apiextensions.k8s.io", "v1", CRDS.partition(".")[0], "CustomResourceDefinition", False, ("crd", "crds"),
              (), _STATUS, True),

@@ -5,6 +5,7 @@ Parsed once, where an object arrives. A cluster has tens of thousands of pods, s
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from sys import intern
 from typing import Any, Final
 
@@ -14,6 +15,16 @@ Raw = Mapping[str, Any]
 Key = tuple[str, str]
 """Namespace and name; the namespace of a cluster-scoped object is empty."""
 TERMINAL_PHASES: Final = frozenset({"Succeeded", "Failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPort:
+    """A TCP port that a container declares."""
+
+    name: str
+    port: int
+    host_port: int = 0
+    """The port of its node that leads to it; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,10 @@ class Pod:
     proxy_running: bool
     owner: str
     """Kind/name of its controller, such as ReplicaSet/orders-7d9f; empty when it has none."""
+    windows: bool = False
+    """By its os field, or by the nodes that it asks for."""
+    ports: tuple[ContainerPort, ...] = ()
+    """Of its containers, native sidecars and ours included."""
 
     @property
     def key(self) -> Key:
@@ -164,6 +179,9 @@ def parse_pod(raw: Raw) -> Pod:
         proxy_image=intern(proxy.get("image", "")) if proxy is not None and meshed else "",
         proxy_running="running" in states.get(PROXY_CONTAINER, {}),
         owner=f"{owner['kind']}/{owner['name']}" if owner else "",
+        windows="windows"
+        in ((spec.get("os") or {}).get("name"), (spec.get("nodeSelector") or {}).get("kubernetes.io/os")),
+        ports=_container_ports(spec),
     )
 
 
@@ -225,6 +243,24 @@ def parse_secret_meta(raw: Raw) -> SecretMeta:
 def _owns_identity(owned: Raw) -> bool:
     annotations = owned.get("f:metadata", {}).get("f:annotations", {})
     return "f:data" in owned or any(key.startswith("f:handfast.dev/") for key in annotations)
+
+
+def _container_ports(spec: Raw) -> tuple[ContainerPort, ...]:
+    sidecars = (each for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always")
+    return _shared(
+        tuple(
+            ContainerPort(intern(port.get("name") or ""), port["containerPort"], port.get("hostPort") or 0)
+            for container in (*sidecars, *(spec.get("containers") or ()))
+            for port in container.get("ports") or ()
+            if (port.get("protocol") or "TCP") == "TCP" and port.get("containerPort")
+        )
+    )
+
+
+@lru_cache(maxsize=4096)
+def _shared(ports: tuple[ContainerPort, ...]) -> tuple[ContainerPort, ...]:
+    """Thousands of pods of one workload hold one tuple."""
+    return ports
 
 
 def _tcp_ports(raw: Any) -> tuple[ServicePort, ...]:

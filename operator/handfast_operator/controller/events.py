@@ -1,7 +1,7 @@
 """Events: what the owner of an object must know, said where `kubectl describe` shows it (events.k8s.io/v1).
 
-The one rule: an Event is a courtesy. It is never waited for, never fails its sender, is said once an hour at most, and
-a thousand of them do not keep the API server from its work.
+The one rule: an Event is a courtesy. It is never waited for, never fails its sender, is said once an hour at most (of a
+workload once, not of each of its pods), and a thousand of them do not keep the API server from its work.
 """
 
 import asyncio
@@ -44,11 +44,21 @@ class Regarding:
     namespace: str
     name: str
     uid: str
+    subject: str = ""
+    """What it stands for, where others of its kind may be told of in the same words: then only the first one is. Empty:
+    itself."""
 
 
 def about_pod(pod: Pod) -> Regarding:
     """A pod."""
     return Regarding("v1", "Pod", pod.namespace, pod.name, pod.uid)
+
+
+def about_workload(pod: Pod) -> Regarding:
+    """A pod that stands for all that its owner made: a thousand need no thousand Events, and `kubectl describe` of the
+    first one of each rollout shows it."""
+    subject = f"{pod.namespace}/{pod.owner}" if pod.owner else ""
+    return Regarding("v1", "Pod", pod.namespace, pod.name, pod.uid, subject)
 
 
 class Api(Protocol):
@@ -70,7 +80,7 @@ class EventWriter:
 
     def say(self, regarding: Regarding, kind: str, reason: str, note: str) -> None:
         """`kind` is Normal or Warning, `reason` CamelCase, `note` a sentence with the remedy."""
-        key, now = (regarding.uid, reason, note), self._time.now()
+        key, now = (regarding.subject or regarding.uid, reason, note), self._time.now()
         said = self._said.get(key)
         if said is not None and now - said < AGAIN:
             return
@@ -109,7 +119,7 @@ class EventWriter:
             "kind": "Event",
             # Named after its words and the hour: a controller that starts again does not say them twice.
             "metadata": {
-                "name": f"{regarding.name[:200]}.{_digest(regarding.uid, reason, note, hour)}",
+                "name": f"{regarding.name[:200]}.{_digest(regarding.subject or regarding.uid, reason, note, hour)}",
                 "namespace": namespace,
             },
             "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),

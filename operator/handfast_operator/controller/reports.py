@@ -1,15 +1,18 @@
 """Pods that opted in and have no sidecar, or an old one: their owners are told, in an Event with the remedy.
 
-At admission there is no pod yet that an Event could be about, so the controller says it afterwards.
+At admission there is no pod yet that an Event could be about, so the controller says it afterwards: one Event for all
+pods that one owner made, and again while it is so, because Events are forgotten after an hour and such pods live on.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
 from handfast_operator.admission.refusals import opted_in, skip_reason
 from handfast_operator.cluster.objects import Namespace, Pod
 from handfast_operator.cluster.store import Store
-from handfast_operator.controller.events import Regarding, about_pod
+from handfast_operator.cluster.workload import workload_of
+from handfast_operator.controller.events import AGAIN, Regarding, about_workload
 from handfast_operator.policy.index import PolicyIndex
 from handfast_operator.resources.selectors import Labels
 
@@ -25,7 +28,10 @@ def report(pod: Pod, namespace_labels: Labels, operator_namespace: str, sidecar_
         if pod.proxy_image != sidecar_image:
             return (
                 "OldSidecar",
-                f"the sidecar runs {pod.proxy_image}, new pods get {sidecar_image}: restart the pod when it suits you",
+                (
+                    f"the sidecar runs {pod.proxy_image}, new pods get {sidecar_image}: restart it when it suits you "
+                    f"({workload_of(pod).restart})"
+                ),
             )
         return None
     if not opted_in(pod.labels, namespace_labels):
@@ -37,20 +43,22 @@ def report(pod: Pod, namespace_labels: Labels, operator_namespace: str, sidecar_
         namespace_labels,
         host_network=pod.host_network,
         mirror=pod.mirror,
+        windows=pod.windows,
     )
     if skipped is not None:
         return (NOT_INJECTED, f"the pod has no sidecar, because {skipped}")
     return (
         NOT_INJECTED,
         (
-            "the pod opted in but has no sidecar: it is older than the label, or was created while Handfast was being "
-            "installed; restart it (kubectl rollout restart, or delete the pod)"
+            "the pod opted in but has no sidecar: it is older than the label, or was created while handfast-webhook "
+            "was not installed or not asked (failurePolicy other than Fail); its traffic is not encrypted: restart it "
+            f"({workload_of(pod).restart})"
         ),
     )
 
 
 class Reports:
-    """Tells of each pod as it appears, and of a namespace's pods when its labels change."""
+    """Tells of each pod as it appears, of a namespace's pods when its labels change, and of all of them each hour."""
 
     def __init__(
         self,
@@ -61,6 +69,7 @@ class Reports:
         sidecar_image: str,
         say: Say,
     ) -> None:
+        self._pods = pods
         self._index = index
         self._operator_namespace = operator_namespace
         self._sidecar_image = sidecar_image
@@ -73,7 +82,14 @@ class Reports:
         labels = self._index.namespace_labels(pod.namespace)
         found = report(pod, labels, self._operator_namespace, self._sidecar_image)
         if found is not None:
-            self._say(about_pod(pod), "Warning" if found[0] == NOT_INJECTED else "Normal", *found)
+            self._say(about_workload(pod), "Warning" if found[0] == NOT_INJECTED else "Normal", *found)
+
+    async def run(self) -> None:
+        """Say again what is still so, until cancelled."""
+        while True:
+            await asyncio.sleep(AGAIN.total_seconds())
+            for pod in list(self._pods):
+                self.look(pod)
 
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         if after is not None and (before is None or before.uid != after.uid):

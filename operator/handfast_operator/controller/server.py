@@ -37,6 +37,7 @@ from handfast_operator.controller.config import ConfigSource
 from handfast_operator.controller.events import EventWriter, Regarding, about_pod
 from handfast_operator.controller.issuer import Issuer
 from handfast_operator.controller.lease import Election
+from handfast_operator.controller.obstacles import HostPorts, Obstacles
 from handfast_operator.controller.ranges import ClusterRanges
 from handfast_operator.controller.reports import Reports
 from handfast_operator.controller.resources import ensure_trust_domain, watch_resources
@@ -156,12 +157,22 @@ class Controller:
         stores.namespaces.subscribe(lambda _before, _after: writer.mark_policies())
         stores.policies.subscribe(lambda _before, _after: writer.mark_policies())
         stores.cluster_policies.subscribe(lambda _before, _after: writer.mark_policies())
-        Reports(
+        reports = Reports(
             stores.pods,
             stores.namespaces,
             stores.index,
             settings.namespace,
             settings.sidecar_image,
+            self._events.say,
+        )
+        HostPorts(stores.pods, stores.index, self._events.say)
+        obstacles = Obstacles(
+            self._client,
+            stores.pods,
+            stores.namespaces,
+            stores.services,
+            stores.index,
+            settings.namespace,
             self._events.say,
         )
         await serving.ensure()
@@ -173,6 +184,8 @@ class Controller:
             group.create_task(writer.run())
             group.create_task(watch_resources(writer))
             group.create_task(ranges.run())
+            group.create_task(reports.run())
+            group.create_task(obstacles.run())
             group.create_task(self._look_after_authority(issuer, writer))
 
     async def _look_after_authority(self, issuer: Issuer, writer: StatusWriter) -> None:
