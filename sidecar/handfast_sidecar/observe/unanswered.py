@@ -16,11 +16,11 @@ from handfast_sidecar.observe.proc_net import TcpSocket, listeners
 log = logging.getLogger(__name__)
 
 AGAIN_S: Final = 300.0
-"""Seconds after which the same port is told of again."""
+"""Seconds after which the same is told of a port again."""
 PACE_S: Final = 1.0
 """Seconds between two looks at the pod's sockets."""
-MAX_PORTS: Final = 256
-"""Ports that are remembered as told; more are told of when the oldest may be told again."""
+MAX_TOLD: Final = 256
+"""What is remembered as told; more is told when the oldest may be told again."""
 _EVERYWHERE: Final = {4: "0.0.0.0", 6: "::"}
 
 
@@ -69,23 +69,20 @@ class Unanswered:
     ) -> None:
         self._look = look
         self._clock = clock
-        self._told: dict[int, float] = {}
-        """When each port may be told of again, the oldest first."""
+        self._told: dict[tuple[int, str], float] = {}
+        """When a port and its reason may be told of again."""
         self._next_look = clock()
 
     def refused(self, address: str, port: int) -> None:
         """The application refused a connection to one of the pod's own addresses."""
         now = self._clock()
-        if now < self._next_look or now < self._told.get(port, now):
-            return
-        for old in [each for each, until in self._told.items() if until <= now]:
-            del self._told[old]
-        if len(self._told) >= MAX_PORTS:
+        if now < self._next_look:
             return
         self._next_look = now + PACE_S
+        self._told = {each: until for each, until in self._told.items() if now < until}
         found = explain(address, port, self._look())
-        if found is not None:
-            self._told[port] = now + AGAIN_S
+        if found is not None and (port, found.reason) not in self._told and len(self._told) < MAX_TOLD:
+            self._told[port, found.reason] = now + AGAIN_S
             log.warning(
                 "the application does not accept connections",
                 extra={"port": port, "reason": found.reason, "detail": found.sentence},
