@@ -89,7 +89,7 @@ class Proxy:
             lambda: self._identity.current.material.config.trust_domain,
             self._telemetry,
         )
-        self._inbound.unanswered = Unanswered().refused
+        self._inbound.unanswered = Unanswered(redirected=settings.redirected).refused
         self._mesh = MeshPort(
             lambda: self._identity.current,
             self._inbound.stream,

@@ -52,6 +52,12 @@ def test_a_connection_on_the_port_is_no_listener() -> None:
     assert explained.reason == "nobody_listens"
 
 
+def test_in_explicit_mode_loopback_is_right_and_the_declaration_is_missing() -> None:
+    explained = explain(POD, 8080, on("127.0.0.1"), redirected=False)
+    assert explained is not None
+    assert (explained.reason, "add containerPort 8080" in explained.sentence) == ("loopback_only", True)
+
+
 class Rig:
     def __init__(self) -> None:
         self.now, self.looks, self.found = 1000.0, 0, on("127.0.0.1")

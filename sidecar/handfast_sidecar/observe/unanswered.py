@@ -32,10 +32,11 @@ class Explanation:
     sentence: str
 
 
-def explain(address: str, port: int, found: Iterable[TcpSocket]) -> Explanation | None:
+def explain(address: str, port: int, found: Iterable[TcpSocket], *, redirected: bool = True) -> Explanation | None:
     """Why a dial to the pod's own `address` and `port` is refused, by the sockets that listen. Pure.
 
-    None: somebody listens there, so it has only just begun to.
+    None: somebody listens there, so it has only just begun to. `redirected`: unless the pod is in explicit mode, where
+    loopback is reached at the ports that containers declare.
     """
     places = sorted({each.address for each in found if each.port == port and each.listening})
     everywhere = _EVERYWHERE[ip_address(address).version]
@@ -50,6 +51,12 @@ def explain(address: str, port: int, found: Iterable[TcpSocket]) -> Explanation 
     where = " and ".join(places)
     bind = f"let it listen on {everywhere} or on {address}, as it would have to without the mesh"
     if all(ip_address(each).is_loopback for each in places):
+        if not redirected:
+            return Explanation(
+                "loopback_only",
+                f"the application listens on port {port} of {where} only, where peers reach what a container declares: "
+                f"add containerPort {port} to the ports of its container",
+            )
         return Explanation(
             "loopback_only",
             f"the application listens on port {port} of {where} only, where no other pod can reach it: {bind}",
@@ -66,8 +73,11 @@ class Unanswered:
         self,
         look: Callable[[], Iterable[TcpSocket]] = listeners,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        redirected: bool = True,
     ) -> None:
         self._look = look
+        self._redirected = redirected
         self._clock = clock
         self._told: dict[tuple[int, str], float] = {}
         """When a port and its reason may be told of again."""
@@ -80,7 +90,7 @@ class Unanswered:
             return
         self._next_look = now + PACE_S
         self._told = {each: until for each, until in self._told.items() if now < until}
-        found = explain(address, port, self._look())
+        found = explain(address, port, self._look(), redirected=self._redirected)
         if found is not None and (port, found.reason) not in self._told and len(self._told) < MAX_TOLD:
             self._told[port, found.reason] = now + AGAIN_S
             log.warning(

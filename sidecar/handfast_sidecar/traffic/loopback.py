@@ -9,12 +9,13 @@ neither asked for an identity nor judged. Where the policy is `Strict` that is s
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from ipaddress import ip_address
 
 from handfast_sidecar.config.ports import PortRange
+from handfast_sidecar.observe.proc_net import listeners
 from handfast_sidecar.policy.effective import Mode
 from handfast_sidecar.policy.in_force import PolicyInForce
 from handfast_sidecar.traffic.connection import Journal
-from handfast_sidecar.traffic.exposure import exposed_at
 from handfast_sidecar.traffic.inbound import Inbound
 from handfast_sidecar.traffic.plain import PlainRelay
 from handfast_sidecar.traffic.relay import Relay
@@ -59,7 +60,7 @@ class LoopbackInbound(Inbound):
         if rule.mode is not Mode.STRICT or port in self._looked:
             return
         self._looked.add(port)
-        address = exposed_at(port)
+        address = _exposed_at(port)
         if address is not None:
             log.warning(
                 "a port is open to everybody, whatever the policy says",
@@ -70,6 +71,12 @@ class LoopbackInbound(Inbound):
                     "where in explicit mode nothing guards it: let it listen on 127.0.0.1, where its sidecar dials it",
                 },
             )
+
+
+def _exposed_at(port: int) -> str | None:
+    """An address other than loopback on which this pod listens on a port."""
+    found = (each.address for each in listeners() if each.port == port and not ip_address(each.address).is_loopback)
+    return next(found, None)
 
 
 class LoopbackStream(ServerStream):
