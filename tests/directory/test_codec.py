@@ -22,6 +22,7 @@ from handfast_sidecar.directory.messages import (
     Goodbye,
     Hello,
     NobodyAddress,
+    Place,
     PodAddress,
     PolicyUpdate,
     Report,
@@ -80,6 +81,22 @@ FROM_DIRECTORY: list[FromDirectory] = [
     AddressUpdate(NobodyAddress("10.0.0.9")),
     Alive(),
     Goodbye("shutting_down"),
+    Place("node-1", "zone-a"),
+    Place("node-1"),
+    AddressUpdate(
+        ServiceAddress(
+            "10.96.0.2",
+            "shop/local",
+            {
+                80: (
+                    Endpoint("10.0.0.2", 8080, TUNNEL, A, "uid-0", "node-1", ("zone-a", "zone-b"), ("node-1",)),
+                    Endpoint("10.0.0.3", 8080, node="node-2", terminating=True),
+                )
+            },
+            affinity=10800,
+            local=True,
+        )
+    ),
 ]
 
 
@@ -157,10 +174,14 @@ def test_what_breaks_parsers_breaks_nothing_here(decode: Callable[[bytes], objec
 
 NAMES = st.text(max_size=20)
 PORTS = st.integers(1, 65535)
-ENDPOINTS = st.builds(Endpoint, NAMES, PORTS, st.just(TUNNEL), st.just(A), NAMES) | st.builds(Endpoint, NAMES, PORTS)
+HINTS = st.lists(NAMES, max_size=2).map(tuple)
+ENDPOINTS = st.builds(
+    Endpoint, NAMES, PORTS, st.just(TUNNEL), st.just(A), NAMES, NAMES, HINTS, HINTS, st.booleans()
+) | st.builds(Endpoint, NAMES, PORTS)
+ENDS = st.lists(ENDPOINTS, max_size=4).map(tuple)
 ANSWERS = (
     st.builds(PodAddress, NAMES, NAMES, NAMES, st.sampled_from(Transport), st.just(A))
-    | st.builds(ServiceAddress, NAMES, NAMES, st.dictionaries(PORTS, st.lists(ENDPOINTS).map(tuple)))
+    | st.builds(ServiceAddress, NAMES, NAMES, st.dictionaries(PORTS, ENDS), st.integers(0), st.booleans())
     | st.builds(NobodyAddress, NAMES)
 )
 EDGES = st.builds(

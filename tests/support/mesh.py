@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from handfast_sidecar.config.ports import PortRange
-from handfast_sidecar.directory.messages import AddressAnswer, Endpoint, PodAddress, Transport
+from handfast_sidecar.directory.messages import AddressAnswer, Endpoint, Place, PodAddress, Transport
 from handfast_sidecar.identity.contexts import build_contexts
 from handfast_sidecar.identity.reload import Identity
 from handfast_sidecar.identity.spiffe import SpiffeId
@@ -42,6 +42,7 @@ class Answers:
 
     known_answers: dict[str, AddressAnswer] = field(default_factory=dict)
     connected: bool = True
+    place: Place = field(default_factory=Place)
 
     def known(self, address: str) -> AddressAnswer | None:
         return self.known_answers.get(address)
@@ -75,9 +76,11 @@ class Server:
         policy: EffectivePolicy = STRICT,
         *,
         host: str = HOST,
+        mesh_port: int = 0,
         loopback_ports: Sequence[PortRange] | None = None,
     ) -> None:
         """`loopback_ports`: given, it is in explicit mode, and these are what its containers declare."""
+        self.host = host
         self.who = who
         self.policy = PolicyInForce(policy, 1)
         self.ended = Ended()
@@ -103,9 +106,9 @@ class Server:
             closed=lambda _tunnel, reason: self.closed.put_nowait(reason),
             failed=self.failures.put_nowait,
         )
-        self.listener = Listener("mesh", [listen(host, 0)], 64, self.mesh.accepted)
+        self.listener = Listener("mesh", [listen(host, mesh_port)], 64, self.mesh.accepted)
         self.mesh.released = self.listener.release
-        self.plain_listener = Listener("inbound", [listen(HOST, 0)], 64, self.inbound.plaintext)
+        self.plain_listener = Listener("inbound", [listen(host, 0)], 64, self.inbound.plaintext)
         self.inbound.released = self.plain_listener.release
 
     def trust_domain(self) -> str:
@@ -162,9 +165,11 @@ class Client:
 
 
 @asynccontextmanager
-async def application(handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]) -> AsyncIterator[int]:
+async def application(
+    handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object], host: str = HOST, port: int = 0
+) -> AsyncIterator[int]:
     """An application that serves with `handler`; its port."""
-    server = await asyncio.start_server(handler, HOST, 0)  # type: ignore[arg-type]
+    server = await asyncio.start_server(handler, host, port)  # type: ignore[arg-type]
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -28,6 +28,7 @@ from handfast_sidecar.directory.messages import (
     FromSidecar,
     Goodbye,
     Hello,
+    Place,
     PolicyUpdate,
     Report,
     Unwatch,
@@ -86,6 +87,8 @@ class Directory:
         """Whether a directory that proved who it is has welcomed us, and the stream still stands."""
         self.cluster_ranges: tuple[Network, ...] = ()
         """As the directory last said; empty before it did."""
+        self.place = Place()
+        """Where our own pod runs, as the directory last said."""
         self._connected = registry.gauge("handfast_directory_connected", "1 while a directory's stream stands.")
         self._reconnects = registry.counter(
             "handfast_directory_reconnects_total", "Streams that ended or never opened, by reason.", ("reason",)
@@ -256,6 +259,8 @@ class Directory:
                 if self._book.apply(answer):
                     self._changed.set()
                 self._settle(answer.address)
+            case Place():
+                self.place = message
             case PolicyUpdate():
                 self._tell_policy(message)
             case Goodbye(reason):

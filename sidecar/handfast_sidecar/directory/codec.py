@@ -16,6 +16,7 @@ from handfast_sidecar.directory.messages import (
     Goodbye,
     Hello,
     NobodyAddress,
+    Place,
     PodAddress,
     PolicyUpdate,
     Report,
@@ -83,6 +84,8 @@ def _to_json(message: FromSidecar | FromDirectory) -> Json:
                 "version": message.version,
                 "clusterRanges": list(message.cluster_ranges),
             }
+        case Place():
+            return {"type": "place", "node": message.node, "zone": message.zone}
         case PolicyUpdate():
             return {"type": "policy", "revision": message.revision, "policy": message.policy.to_json()}
         case AddressUpdate():
@@ -116,7 +119,12 @@ def _answer_to_json(answer: AddressAnswer) -> Json:
             ports = {
                 str(port): [_endpoint_to_json(each) for each in ends] for port, ends in sorted(answer.ports.items())
             }
-            return {"address": answer.address, "kind": "service", "name": answer.name, "ports": ports}
+            service: Json = {"address": answer.address, "kind": "service", "name": answer.name, "ports": ports}
+            if answer.affinity:
+                service["affinity"] = answer.affinity
+            if answer.local:
+                service["local"] = True
+            return service
         case NobodyAddress():
             return {"address": answer.address, "kind": "nobody"}
         case _:
@@ -129,6 +137,14 @@ def _endpoint_to_json(endpoint: Endpoint) -> Json:
         document["identity"] = str(endpoint.identity)
     if endpoint.uid:
         document["uid"] = endpoint.uid
+    if endpoint.node:
+        document["node"] = endpoint.node
+    if endpoint.zones:
+        document["zones"] = list(endpoint.zones)
+    if endpoint.nodes:
+        document["nodes"] = list(endpoint.nodes)
+    if endpoint.terminating:
+        document["terminating"] = True
     return document
 
 
@@ -161,7 +177,11 @@ def _answer(document: Json) -> AddressAnswer:
             )
         case "service":
             ports = {_port(port): tuple(_endpoint(each) for each in ends) for port, ends in document["ports"].items()}
-            return ServiceAddress(address, _text(document, "name"), ports)
+            affinity = _number(document, "affinity") if "affinity" in document else 0
+            if affinity < 0:
+                raise BadMessage(f"affinity: expected seconds, found {affinity}")
+            local = document.get("local") is True
+            return ServiceAddress(address, _text(document, "name"), ports, affinity, local)
         case "nobody":
             return NobodyAddress(address)
         case kind:
@@ -175,6 +195,10 @@ def _endpoint(document: Json) -> Endpoint:
         transport=Transport(document["transport"]),
         identity=_identity(document),
         uid=_text(document, "uid") if "uid" in document else "",
+        node=_text(document, "node") if "node" in document else "",
+        zones=_texts(document, "zones") if "zones" in document else (),
+        nodes=_texts(document, "nodes") if "nodes" in document else (),
+        terminating=document.get("terminating") is True,
     )
 
 
@@ -192,6 +216,13 @@ def _text(document: Json, name: str) -> str:
     if not isinstance(value, str):
         raise BadMessage(f"{name}: expected a string, found {value!r}")
     return value
+
+
+def _texts(document: Json, name: str) -> tuple[str, ...]:
+    values = document[name]
+    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+        raise BadMessage(f"{name}: expected a list of strings, found {values!r}")
+    return tuple(values)
 
 
 def _number(document: Json, name: str) -> int:
@@ -241,6 +272,7 @@ _FROM_DIRECTORY: Final[Mapping[str, Callable[[Json], FromDirectory]]] = {
     "welcome": lambda document: Welcome(
         _text(document, "version"), tuple(map(str, document.get("clusterRanges", ()))), _number(document, "protocol")
     ),
+    "place": lambda document: Place(_text(document, "node"), _text(document, "zone")),
     "policy": lambda document: PolicyUpdate(
         _number(document, "revision"), EffectivePolicy.from_json(document["policy"])
     ),

@@ -43,6 +43,14 @@ class Endpoint:
     transport: Transport = Transport.PLAINTEXT
     identity: SpiffeId | None = None
     uid: str = ""
+    node: str = ""
+    """Where it runs; told for a Service whose `local` is set, empty otherwise."""
+    zones: tuple[str, ...] = ()
+    """Zones that should prefer it: the `hints.forZones` of its EndpointSlice."""
+    nodes: tuple[str, ...] = ()
+    """Nodes that should prefer it: `hints.forNodes`."""
+    terminating: bool = False
+    """Not ready any more and still serving: only for when there is nobody better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +73,18 @@ class PodAddress:
 
 @dataclass(frozen=True, slots=True)
 class ServiceAddress:
-    """The address is a Service's cluster IP. A port with no ready endpoint is present and empty."""
+    """The address is a Service's cluster IP. A port with no endpoint is present and empty."""
 
     address: str
     name: str
     """namespace/name."""
     ports: Mapping[int, tuple[Endpoint, ...]] = field(default_factory=dict)
-    """TCP ports of the Service, and their ready endpoints with container ports."""
+    """TCP ports of the Service, and their endpoints with container ports: the ready ones, and those that are
+    terminating where kube-proxy would fall back to them."""
+    affinity: int = 0
+    """Seconds that all connections of one client go to one endpoint, since its last one; 0: they need not."""
+    local: bool = False
+    """Only endpoints of the client's own node (`internalTrafficPolicy: Local`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +167,15 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where the sidecar's own pod runs: what `local`, `zones` and `nodes` are compared with."""
+
+    node: str = ""
+    zone: str = ""
+    """The node's label topology.kubernetes.io/zone; empty when it has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyUpdate:
     """The sidecar's own effective policy."""
 
@@ -181,4 +203,4 @@ class Goodbye:
 
 
 FromSidecar = Hello | Watch | Unwatch | Report
-FromDirectory = Welcome | PolicyUpdate | AddressUpdate | Alive | Goodbye
+FromDirectory = Welcome | Place | PolicyUpdate | AddressUpdate | Alive | Goodbye

@@ -3,16 +3,27 @@
 import asyncio
 import logging
 import socket
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 from typing import Final, Protocol
 
-from handfast_sidecar.directory.messages import AddressAnswer, Endpoint, NobodyAddress
+from handfast_sidecar.directory.messages import (
+    AddressAnswer,
+    Endpoint,
+    NobodyAddress,
+    Place,
+    ServiceAddress,
+    Transport,
+)
 from handfast_sidecar.errors import HandshakeFailed
 from handfast_sidecar.traffic.connection import Connection, Journal
-from handfast_sidecar.traffic.dial import dial
+from handfast_sidecar.traffic.endpoint_choice import EndpointChoice
 from handfast_sidecar.traffic.original_destination import original_destination
 from handfast_sidecar.traffic.plain import PlainRelay
+from handfast_sidecar.traffic.reach import Dialled, Reach, Tunnelled
 from handfast_sidecar.traffic.relay import Relay
 from handfast_sidecar.traffic.routing import ByTunnel, Plain, Refuse, Route, route
 from handfast_sidecar.traffic.sockets import abort
@@ -38,6 +49,8 @@ class AddressSource(Protocol):
 
     @property
     def connected(self) -> bool: ...
+    @property
+    def place(self) -> Place: ...
     def known(self, address: str) -> AddressAnswer | None: ...
     async def resolve(self, address: str, timeout_s: float) -> AddressAnswer | None: ...
 
@@ -99,13 +112,17 @@ class Outbound:
         *,
         destination_of: Callable[[socket.socket, str], tuple[str, int]] = original_destination,
         random: Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._pool = pool
         self._in_cluster = in_cluster
         self._journal = journal
         self._destination_of = destination_of
-        self._random = random or Random()  # noqa: S311 - spreads load, hides nothing
+        self._choice = EndpointChoice(self._load, clock=clock, random=random or Random())  # noqa: S311 - spreads load
+        self._reach = Reach(directory, pool, self._choice, clock)
+        self._plain_open: Counter[tuple[str, int]] = Counter()
+        """Connections to endpoints of Services that are reached in plaintext, beside meshed ones."""
         self._waiting: set[asyncio.Task[None]] = set()
         self._settled: set[str] = set()
         """Addresses of the cluster's ranges that were nobody's for long enough."""
@@ -127,14 +144,17 @@ class Outbound:
                 sock, connection, Refuse("reserved_port", f"port {port} belongs to the sidecar: dial the application's")
             )
             return
-        answer = self._directory.known(address)
-        if answer is not None:
+        answer, chosen = self._directory.known(address), None
+        if answer is not None and not isinstance(answer, NobodyAddress):
             chosen = self._route(answer, connection)
-            tunnel = self._pool.ready(chosen.endpoint) if isinstance(chosen, ByTunnel) else None
-            if tunnel is not None and isinstance(chosen, ByTunnel):
-                self._attach(sock, connection, tunnel, chosen.endpoint)
-                return
-        task = asyncio.create_task(self._slow_path(sock, connection))
+            if isinstance(chosen, ByTunnel):
+                tunnel = self._pool.ready(chosen.endpoint)
+                if tunnel is not None:
+                    if self._choice.health.absent:
+                        self._choice.health.succeeded(chosen.endpoint)
+                    self._attach(sock, connection, tunnel, chosen.endpoint)
+                    return
+        task = asyncio.create_task(self._slow_path(sock, connection, chosen))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
@@ -153,21 +173,20 @@ class Outbound:
         for relay in list(self.relays):
             relay.stop(reason)
 
-    async def _slow_path(self, sock: socket.socket, connection: Connection) -> None:
+    async def _slow_path(self, sock: socket.socket, connection: Connection, chosen: Route | None) -> None:
         """Ask the directory, dial a tunnel, or dial the destination; whatever fails refuses the connection."""
         try:
-            answer = await self._answer(connection.destination)
-            chosen = self._route(answer, connection)
-            match chosen:
-                case ByTunnel(endpoint):
-                    tunnel = await self._pool.get(endpoint)
+            if chosen is None:
+                chosen = self._route(await self._answer(connection.destination), connection)
+            reached = await self._reach.reach(connection, chosen)
+            match reached:
+                case Tunnelled(endpoint, tunnel):
                     self._attach(sock, connection, tunnel, endpoint)
-                case Plain(address, port):
-                    target = await dial(address, port)
-                    connection.endpoint = f"{address}:{port}"
-                    self._relay(PlainRelay(sock, target, connection, self._plain_over))
+                case Dialled(plain, target):
+                    connection.endpoint = f"{plain.address}:{plain.port}"
+                    self._relay(PlainRelay(sock, target, connection, self._plain_finished(plain)))
                 case Refuse():
-                    self._refuse(sock, connection, chosen)
+                    self._refuse(sock, connection, reached)
         except HandshakeFailed as failure:
             # The directory said "meshed": an error is an error, never plaintext.
             self._refuse(sock, connection, Refuse(f"handshake_{failure.reason}", str(failure)))
@@ -190,7 +209,7 @@ class Outbound:
         if refused is not None:
             self._refuse(sock, connection, refused)
         else:
-            await self._slow_path(sock, connection)
+            await self._slow_path(sock, connection, None)
 
     async def _answer(self, address: str) -> AddressAnswer | None:
         answer = self._directory.known(address)
@@ -215,9 +234,16 @@ class Outbound:
             address,
             connection.destination_port,
             in_cluster=answer is None and self._in_cluster(address),
-            load=self._pool.open_streams,
-            random=self._random,
+            to_service=self._to_service,
         )
+
+    def _to_service(self, service: ServiceAddress, port: int) -> Route:
+        return self._choice.route(service, port, self._directory.place)
+
+    def _load(self, endpoint: Endpoint) -> int:
+        if endpoint.transport is Transport.TUNNEL:
+            return self._pool.open_streams(endpoint)
+        return self._plain_open.get((endpoint.address, endpoint.port), 0)
 
     def _attach(self, sock: socket.socket, connection: Connection, tunnel: Tunnel, endpoint: Endpoint) -> None:
         if not tunnel.usable:
@@ -249,6 +275,19 @@ class Outbound:
         self._over(relay)
 
     def _plain_over(self, relay: PlainRelay) -> None:
+        self._over(relay)
+
+    def _plain_finished(self, plain: Plain) -> Callable[[PlainRelay], None]:
+        """What is called at the end of a connection; one that we chose an endpoint for counts as its load till then."""
+        if plain.endpoint is None:
+            return self._plain_over
+        self._plain_open[plain.address, plain.port] += 1
+        return partial(self._counted_over, (plain.address, plain.port))
+
+    def _counted_over(self, endpoint: tuple[str, int], relay: PlainRelay) -> None:
+        self._plain_open[endpoint] -= 1
+        if not self._plain_open[endpoint]:
+            del self._plain_open[endpoint]
         self._over(relay)
 
     def _over(self, relay: Relay | PlainRelay) -> None:

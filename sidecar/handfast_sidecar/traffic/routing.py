@@ -6,7 +6,6 @@ and would otherwise be spoken to in plaintext.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
 from typing import assert_never
 
 from handfast_sidecar.directory.messages import (
@@ -17,8 +16,6 @@ from handfast_sidecar.directory.messages import (
     ServiceAddress,
     Transport,
 )
-
-OpenStreams = Callable[[Endpoint], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +31,8 @@ class Plain:
 
     address: str
     port: int
+    endpoint: Endpoint | None = None
+    """The endpoint of a Service that it is, where we chose one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +47,16 @@ Route = ByTunnel | Plain | Refuse
 
 
 def route(
-    answer: AddressAnswer | None, address: str, port: int, *, in_cluster: bool, load: OpenStreams, random: Random
+    answer: AddressAnswer | None,
+    address: str,
+    port: int,
+    *,
+    in_cluster: bool,
+    to_service: Callable[[ServiceAddress, int], Route],
 ) -> Route:
     """Decide for a connection to `address` and `port`, as the application dialled them.
 
-    `in_cluster` is asked only of an address that has no answer.
+    `in_cluster` is asked only of an address that has no answer; `to_service` chooses one of a Service's endpoints.
     """
     match answer:
         case None:
@@ -60,46 +64,12 @@ def route(
         case NobodyAddress():
             return Plain(address, port)
         case PodAddress():
-            return _to_endpoint(answer.endpoint(port))
+            endpoint = answer.endpoint(port)
+            return ByTunnel(endpoint) if endpoint.transport is Transport.TUNNEL else Plain(address, port)
         case ServiceAddress():
-            return _to_service(answer, port, load, random)
+            return to_service(answer, port)
         case _:
             assert_never(answer)
-
-
-def choose(endpoints: tuple[Endpoint, ...], load: OpenStreams, random: Random) -> Endpoint:
-    """Two random choices, fewer open connections wins: nearly as even as asking all, without the herd."""
-    if len(endpoints) == 1:
-        return endpoints[0]
-    first, second = random.sample(endpoints, 2)
-    return first if load(first) <= load(second) else second
-
-
-def _to_service(service: ServiceAddress, port: int, load: OpenStreams, random: Random) -> Route:
-    endpoints = service.ports.get(port)
-    if endpoints is None:
-        return Refuse("no_such_port", f"the Service {service.name} has no TCP port {port}")
-    if not endpoints:
-        return Refuse("no_endpoints", _no_endpoints(service.name, port))
-    if all(endpoint.transport is Transport.PLAINTEXT for endpoint in endpoints):
-        # Nothing of ours behind it: leave the choice, and its affinity, to kube-proxy.
-        return Plain(service.address, port)
-    return _to_endpoint(choose(endpoints, load, random))
-
-
-def _to_endpoint(endpoint: Endpoint) -> Route:
-    if endpoint.transport is Transport.TUNNEL:
-        return ByTunnel(endpoint)
-    return Plain(endpoint.address, endpoint.port)
-
-
-def _no_endpoints(service: str, port: int) -> str:
-    namespace, _, name = service.partition("/")
-    return (
-        f"the Service {service} has no ready endpoint for port {port}: does its selector match pods, are they Ready, "
-        "and do they have its targetPort? "
-        f"kubectl get endpointslices -n {namespace} -l kubernetes.io/service-name={name}"
-    )
 
 
 def _unanswered(address: str, port: int, *, in_cluster: bool) -> Route:

@@ -69,6 +69,8 @@ class TunnelPool:
         self._renewals: set[asyncio.Task[None]] = set()
         self._all: set[Tunnel] = set()
         self._relief_from = 0.0
+        self.leaving: Callable[[Endpoint], None] = lambda _endpoint: None
+        """Called with an endpoint whose tunnel ended after it had said that it goes away."""
 
     def ready(self, endpoint: Endpoint) -> Tunnel | None:
         """The tunnel to an endpoint, when there is one that takes streams."""
@@ -82,6 +84,11 @@ class TunnelPool:
         """Connections that this pod has to an endpoint."""
         lanes = (self._current.get(_key(endpoint, lane)) for lane in range(LANES))
         return sum(tunnel.open_streams for tunnel in lanes if tunnel is not None)
+
+    def drains(self, endpoint: Endpoint) -> bool:
+        """Whether the endpoint said on its tunnel that it goes away."""
+        tunnel = self._current.get(_key(endpoint))
+        return tunnel is not None and tunnel.mux.peer_going_away
 
     def _relief(self, endpoint: Endpoint, first: Tunnel) -> Tunnel:
         """A tunnel beside a saturated one; it is opened in the background, nobody waits for it."""
@@ -180,6 +187,8 @@ class TunnelPool:
         self._all.discard(tunnel)
         for key in [key for key, current in self._current.items() if current is tunnel]:
             del self._current[key]
+            if tunnel.mux.peer_going_away:
+                self.leaving(self._endpoints[key])
             self._succession_lost(key, tunnel)
         for key in [key for key, orphan in self._orphans.items() if orphan is tunnel]:
             del self._orphans[key]

@@ -1,0 +1,220 @@
+"""Several pods behind one Service, with real tunnels: one dies, one drains, one is not who it should be."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
+
+import pytest
+
+from handfast_sidecar.directory.messages import Endpoint, Place, ServiceAddress, Transport
+from handfast_sidecar.tunnel import pool
+from support.mesh import CLIENT_ID, SERVER_ID, STRICT, Client, Server, application, free_port, identity, is_reset
+
+VIP = "10.96.0.1"
+HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
+CLIENT = identity(CLIENT_ID, pod_uid="22222222-0000-0000-0000-000000000000")
+
+
+class Replicas:
+    """Pods that answer with their own address, each with a sidecar, and a client's sidecar."""
+
+    def __init__(self, client: Client, servers: list[Server], port: int) -> None:
+        self.client, self.servers, self.port = client, servers, port
+        self.ends = tuple(
+            Endpoint(each.host, port, Transport.TUNNEL, SERVER_ID, f"uid-{each.host}") for each in servers
+        )
+        client.destination = (VIP, 80)
+        self.answer(*self.ends)
+
+    def answer(self, *ends: Endpoint, **fields: object) -> None:
+        self.client.directory.known_answers[VIP] = ServiceAddress(VIP, "shop/orders", {80: ends}, **fields)  # type: ignore[arg-type]
+
+    async def ask(self) -> str:
+        """Who answers one connection."""
+        reader, writer = await self.client.dial()
+        answer = await reader.readline()
+        writer.close()
+        return answer.decode().strip()
+
+    async def hold(self, host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to this pod that stays."""
+        while True:
+            reader, writer = await self.client.dial()
+            if (await reader.readline()).decode().strip() == host:
+                return reader, writer
+            writer.close()
+
+    async def heard(self, end: Endpoint) -> None:
+        """Until the client knows that this pod goes away."""
+        while not self.client.pool.drains(end):  # noqa: ASYNC110 - one frame sets it, and nobody is told
+            await asyncio.sleep(0)
+
+    async def ask_often(self, times: int = 60) -> Counter[str]:
+        return Counter([await self.ask() for _ in range(times)])
+
+    def make_due(self) -> None:
+        """Let the time pass for which endpoints are left out."""
+        for absence in self.client.outbound._choice.health.absent.values():
+            absence.due = 0.0
+
+
+async def say_where(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(writer.get_extra_info("sockname")[0].encode() + b"\n")
+    with suppress(ConnectionError):
+        writer.write(await reader.read(3))
+    writer.close()
+
+
+@contextmanager
+def server_at(host: str, mesh_port: int, who: object = SERVER_ID) -> Iterator[Server]:
+    with closing(Server(identity(who), STRICT, host=host, mesh_port=mesh_port)) as server:  # type: ignore[arg-type]
+        yield server
+
+
+@asynccontextmanager
+async def replicas(*identities: object) -> AsyncIterator[Replicas]:
+    async with AsyncExitStack() as stack:
+        port, mesh_port = free_port(), free_port()
+        servers = []
+        for host, who in zip(HOSTS, identities or (SERVER_ID,) * len(HOSTS), strict=True):
+            await stack.enter_async_context(application(say_where, host, port))
+            servers.append(stack.enter_context(server_at(host, mesh_port, who)))
+        client = Client(CLIENT, servers[0], port)
+        stack.callback(client.close)
+        yield Replicas(client, servers, port)
+        await asyncio.sleep(0)
+
+
+async def test_connections_are_spread_over_all_pods_of_a_service() -> None:
+    async with replicas() as pods:
+        answers = await pods.ask_often()
+        assert set(answers) == set(HOSTS)
+        assert min(answers.values()) >= 10, "of 60"
+        assert [len(each.mesh.registry) for each in pods.servers] == [1, 1, 1]
+
+
+async def test_when_a_pods_sidecar_is_gone_no_connection_fails_and_it_is_tried_again_later() -> None:
+    async with replicas() as pods:
+        gone = pods.servers[0]
+        gone.close()
+        assert set(await pods.ask_often(30)) == set(HOSTS[1:])
+        assert pods.client.failures == ["unreachable"], "one dial is enough to know"
+        pods.make_due()
+        await pods.ask_often(30)
+        assert pods.client.failures == ["unreachable"] * 2
+        with server_at(gone.host, pods.servers[1].listener.port):
+            pods.make_due()
+            assert set(await pods.ask_often(60)) == set(HOSTS), "it is whole again"
+            assert not pods.client.outbound._choice.health.absent
+
+
+async def test_a_pod_that_dies_with_its_tunnel_open_loses_only_what_was_on_it() -> None:
+    async with replicas() as pods:
+        await pods.ask_often()
+        pods.servers[0].close()
+        await pods.client.closed.get()
+        assert set(await pods.ask_often(30)) == set(HOSTS[1:])
+
+
+async def test_when_no_pod_of_a_service_can_be_reached_the_reason_of_the_last_is_told() -> None:
+    async with replicas() as pods:
+        for each in pods.servers:
+            each.close()
+        for _ in range(2):  # left out or not: all are tried
+            assert await is_reset(pods.client.listener.port)
+            assert (await pods.client.ended.next()).reason == "handshake_unreachable"
+        assert pods.client.failures == ["unreachable"] * 6
+
+
+async def test_a_pod_address_has_no_second_choice() -> None:
+    async with replicas() as pods:
+        pods.servers[0].close()
+        pods.client.destination = ("127.0.0.1", pods.port)
+        assert await is_reset(pods.client.listener.port)
+        assert (await pods.client.ended.next()).reason == "handshake_unreachable"
+        assert pods.client.failures == ["unreachable"]
+
+
+async def test_an_impostor_is_told_apart_logged_and_passed_over_and_never_spoken_to_in_plaintext(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with replicas(CLIENT_ID, SERVER_ID, SERVER_ID) as pods:
+        assert set(await pods.ask_often(30)) == set(HOSTS[1:])
+        assert pods.client.failures == ["wrong_identity"]
+        [record] = [each for each in caplog.records if "left out" in each.message]
+        assert record.__dict__["reason"] == "handshake_wrong_identity"
+        assert record.__dict__["endpoint"] == f"{HOSTS[0]}:{pods.port}"
+        assert str(SERVER_ID) in record.__dict__["detail"]
+
+
+async def test_a_dial_that_nobody_answers_goes_on_to_another_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "DIAL_TIMEOUT_S", 0.2)
+    async with replicas() as pods:
+        dark = Endpoint("192.0.2.1", pods.port, Transport.TUNNEL, SERVER_ID, "uid-dark")
+        pods.answer(dark, pods.ends[0])
+        assert set(await pods.ask_often(10)) == {HOSTS[0]}
+        assert pods.client.failures == ["unreachable"]
+
+
+async def test_a_pod_that_drains_takes_no_new_connections_and_serves_what_runs() -> None:
+    async with replicas() as pods:
+        reader, writer = await pods.hold(HOSTS[0])
+        draining = pods.servers[0]
+        draining.inbound.draining = True
+        draining.mesh.drain("shutting_down")
+        await pods.heard(pods.ends[0])
+        assert set(await pods.ask_often()) == set(HOSTS[1:]), "no connection was refused"
+        writer.write(b"bye")
+        assert await reader.read() == b"bye"
+        writer.close()
+
+
+async def test_a_pod_that_drained_is_not_dialled_anew_while_it_ends() -> None:
+    async with replicas() as pods:
+        pods.answer(pods.ends[0])
+        await pods.ask()
+        pods.servers[0].mesh.drain("shutting_down")
+        assert await pods.client.closed.get() == "drained"
+        pods.answer(*pods.ends)
+        assert set(await pods.ask_often()) == set(HOSTS[1:])
+        assert pods.client.failures == []
+
+
+async def test_when_all_pods_drain_they_are_asked_all_the_same() -> None:
+    async with replicas() as pods:
+        await pods.ask_often()
+        for each in pods.servers:
+            each.mesh.drain("shutting_down")
+        assert [await pods.client.closed.get() for _ in pods.servers] == ["drained"] * 3
+        assert set(await pods.ask_often(10)) <= set(HOSTS)
+
+
+async def test_affinity_holds_across_connections_until_its_pod_is_gone() -> None:
+    async with replicas() as pods:
+        pods.answer(*pods.ends, affinity=3600)
+        [first] = await pods.ask_often(20)
+        pods.servers[HOSTS.index(first)].close()
+        await pods.client.closed.get()
+        [second] = await pods.ask_often(20)
+        assert second != first
+
+
+async def test_a_local_service_without_a_pod_on_our_node_is_refused_with_its_reason() -> None:
+    async with replicas() as pods:
+        pods.client.directory.place = Place("node-9")
+        pods.answer(*pods.ends, local=True)
+        assert await is_reset(pods.client.listener.port)
+        assert (await pods.client.ended.next()).reason == "no_local_endpoints"
+
+
+async def test_pods_without_a_sidecar_have_their_part_beside_meshed_ones_and_are_passed_over_when_dead() -> None:
+    async with replicas() as pods:
+        plain, dead = Endpoint(HOSTS[1], pods.port), Endpoint(HOSTS[2], free_port())
+        pods.answer(pods.ends[0], plain, dead)
+        answers = await pods.ask_often()
+        assert set(answers) == set(HOSTS[:2])
+        assert min(answers.values()) >= 10
+        for _ in range(60):
+            await pods.client.ended.next()
+        assert not pods.client.outbound._plain_open
