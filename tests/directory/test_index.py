@@ -1,6 +1,7 @@
 """Who lives at an address, by the rules of directory/index.py."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -131,9 +132,57 @@ def test_a_port_without_a_ready_endpoint_is_present_and_empty() -> None:
 
 
 def test_a_pod_being_deleted_leaves_the_endpoints_at_once() -> None:
-    cluster = Cluster(A, service("s", VIP), endpoint_slice("s-1", "s", [end(A)]))
+    cluster = Cluster(A, B, service("s", VIP), endpoint_slice("s-1", "s", [end(A), end(B)]))
     cluster.put(replace(A, deleting=True))
+    assert ends_of(cluster) == (tunnel("b", "10.0.0.2"),)
+
+
+def test_when_no_endpoint_is_ready_those_that_still_serve_while_they_terminate_are_told() -> None:
+    cluster = Cluster(A, B, PLAIN, service("s", VIP))
+    ends = [end(A), end(B, ready=False), end(PLAIN, ready=False, terminating=True)]
+    cluster.put(replace(A, deleting=True), endpoint_slice("s-1", "s", ends))
+    assert ends_of(cluster) == (
+        replace(tunnel("a", "10.0.0.1"), terminating=True),
+        Endpoint("10.0.0.3", 8080, uid="uid-plain", terminating=True),
+    )
+    cluster.put(endpoint_slice("s-1", "s", [end(PLAIN, ready=False, terminating=True, serving=False)]))
     assert ends_of(cluster) == ()
+
+
+def test_a_service_that_publishes_what_is_not_ready_is_told_what_its_slice_says() -> None:
+    cluster = Cluster(A, B, replace(service("s", VIP), publishes_not_ready=True))
+    cluster.put(replace(A, deleting=True), endpoint_slice("s-1", "s", [end(A, terminating=True), end(B)]))
+    assert ends_of(cluster) == (tunnel("a", "10.0.0.1"), tunnel("b", "10.0.0.2"))
+
+
+def test_a_local_service_says_where_each_endpoint_is_the_terminating_ones_too() -> None:
+    ends = [end(A, node="node-1"), end(B, ready=False, terminating=True, node="node-2")]
+    cluster = Cluster(A, B, replace(service("s", VIP), local=True), endpoint_slice("s-1", "s", ends))
+    answer = index_of(cluster).answer(VIP)
+    assert isinstance(answer, ServiceAddress)
+    assert answer.local
+    assert ends_of(cluster) == (
+        replace(tunnel("a", "10.0.0.1"), node="node-1"),
+        replace(tunnel("b", "10.0.0.2"), node="node-2", terminating=True),
+    )
+
+
+def test_hints_and_affinity_are_passed_on_and_a_node_only_where_it_matters() -> None:
+    ends = [end(A, node="node-1", zones=("zone-a",), nodes=("node-1",)), end(B, node="node-2", zones=("zone-b",))]
+    cluster = Cluster(A, B, replace(service("s", VIP), affinity_s=60), endpoint_slice("s-1", "s", ends))
+    answer = index_of(cluster).answer(VIP)
+    assert isinstance(answer, ServiceAddress)
+    assert (answer.affinity, answer.local) == (60, False)
+    assert ends_of(cluster) == (
+        replace(tunnel("a", "10.0.0.1"), zones=("zone-a",), nodes=("node-1",)),
+        replace(tunnel("b", "10.0.0.2"), zones=("zone-b",)),
+    )
+
+
+def test_a_service_without_a_selector_has_the_endpoints_of_its_hand_made_slices() -> None:
+    cluster = Cluster(A, service("s", VIP, ports=[("", 5432)]))
+    cluster.put(endpoint_slice("s-by-hand", "s", [end("192.0.2.7"), end("10.0.0.1")], ports=[("", 6432)]))
+    assert ends_of(cluster, 5432) == (Endpoint("192.0.2.7", 6432), tunnel("a", "10.0.0.1", 6432))
 
 
 def test_an_endpoint_whose_pod_is_not_known_yet_is_left_out_until_it_is() -> None:
@@ -166,9 +215,11 @@ def test_a_headless_service_is_nobody_but_its_pods() -> None:
     assert isinstance(index_of(cluster).answer("10.0.0.1"), PodAddress)
 
 
-def test_an_answer_is_never_longer_than_a_sidecar_reads() -> None:
+@pytest.mark.parametrize("place", [{}, {"node": "n" * 60, "zones": ("z" * 60, "y" * 60), "nodes": ("n" * 60,)}])
+def test_an_answer_is_never_longer_than_a_sidecar_reads(place: dict[str, Any]) -> None:
     pods = [pod(f"p{n}-{'x' * 200}", f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(3000)]
-    cluster = Cluster(*pods, service("s", VIP), endpoint_slice("s-1", "s", [end(each) for each in pods]))
+    ends = [end(each, **place) for each in pods]
+    cluster = Cluster(*pods, replace(service("s", VIP), local=True), endpoint_slice("s-1", "s", ends))
     line = encode(AddressUpdate(index_of(cluster).answer(VIP)))
     assert MAX_LINE // 2 < len(line) < MAX_LINE
 

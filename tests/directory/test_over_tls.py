@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from handfast_operator.cluster.objects import Node
 from handfast_sidecar.directory.messages import (
     NobodyAddress,
+    Place,
     PodAddress,
     PolicyUpdate,
     ServiceAddress,
@@ -46,14 +48,27 @@ async def test_many_questions_about_one_address_are_one_watch(lab: Lab) -> None:
 
 
 async def test_a_deleted_pod_leaves_the_services_endpoints_at_its_watchers(lab: Lab) -> None:
+    end_of_service = endpoint_slice("orders-1", "orders", [end(ORDERS, ready=False, serving=False, terminating=True)])
     async with lab.server(), lab.sidecar(CART) as sidecar:
         answer = await sidecar.directory.resolve("10.96.0.1", 5)
         assert isinstance(answer, ServiceAddress)
         assert [each.transport for each in answer.ports[80]] == [Transport.TUNNEL]
-        lab.cluster.put(pod("orders", "10.0.0.2", deleting=True))
+        lab.cluster.put(pod("orders", "10.0.0.2", deleting=True), end_of_service)
         await until(
             lambda: sidecar.directory.known("10.96.0.1") == ServiceAddress("10.96.0.1", "shop/orders", {80: ()})
         )
+
+
+async def test_a_sidecar_is_told_its_node_and_zone_at_once_and_when_they_change(lab: Lab) -> None:
+    here = pod("cart", "10.0.0.1", node="node-1")
+    lab.cluster.put(here, ORDERS, Node("node-1", 1, "zone-a"), Node("node-2", 1, "zone-b"))
+    async with lab.server(), lab.sidecar(here) as sidecar, lab.sidecar(ORDERS) as other:
+        await until(lambda: sidecar.directory.place == Place("node-1", "zone-a"))
+        lab.cluster.put(Node("node-2", 2, "zone-c"), Node("node-1", 2, "zone-d"))
+        await until(lambda: sidecar.directory.place == Place("node-1", "zone-d"))
+        lab.cluster.remove(Node("node-1", 3, "zone-d"))
+        await until(lambda: sidecar.directory.place == Place("node-1", ""))
+        assert other.directory.place == Place(), "a pod without a node has no zone either"
 
 
 async def test_the_policy_comes_at_once_and_on_change(lab: Lab) -> None:

@@ -19,6 +19,7 @@ from handfast_sidecar.directory.messages import (
     FromSidecar,
     Hello,
     NobodyAddress,
+    Place,
     PodAddress,
     PolicyUpdate,
     Report,
@@ -34,7 +35,8 @@ PEER = Peer(
 )
 POLICY = PolicyUpdate(7, EffectivePolicy())
 HELLO = Hello("0.1.0")
-WELCOME = (Welcome(__version__, ("10.0.0.0/8",)), POLICY)
+PLACE = Place("node-1", "zone-a")
+WELCOME = (Welcome(__version__, ("10.0.0.0/8",)), PLACE, POLICY)
 
 
 class Table:
@@ -53,6 +55,7 @@ class Table:
             lambda _uid: POLICY,
             lambda _peer, report: self.reports.append(report),
             ("10.0.0.0/8",),
+            place=lambda _uid: PLACE,
             limit=limit,
         )
 
@@ -67,7 +70,7 @@ def lines(*messages: FromDirectory) -> bytes:
     return b"".join(map(encode, messages))
 
 
-def test_a_hello_is_welcomed_with_the_ranges_and_the_policy() -> None:
+def test_a_hello_is_welcomed_with_the_ranges_the_pods_place_and_its_policy() -> None:
     assert Table().say(HELLO) == lines(*WELCOME)
 
 

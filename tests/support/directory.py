@@ -59,6 +59,7 @@ class Lab:
             self.cluster.slices,
             self.cluster.policies,
             registry=self.registry,
+            nodes=self.cluster.nodes,
             follows=[self.follow],
         )
         server.certificate.look()

@@ -1,16 +1,16 @@
-"""A cluster in three stores, as the reflectors would fill them."""
+"""A cluster in four stores, as the reflectors would fill them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from handfast_operator.cluster.objects import EndpointSlice, Pod, Service, ServicePort, SliceEndpoint, parse_pod
+from handfast_operator.cluster.objects import EndpointSlice, Node, Pod, Service, ServicePort, SliceEndpoint, parse_pod
 from handfast_operator.cluster.store import Store
 from handfast_sidecar.policy.effective import EffectivePolicy, Mode, ModeRule
 
 _versions = count(1)
-Object = Pod | Service | EndpointSlice
+Object = Pod | Service | EndpointSlice | Node
 TRUST_DOMAIN = "test.example"
 
 
@@ -35,11 +35,11 @@ def endpoint_slice(
     return EndpointSlice("shop", name, next(_versions), of, tuple(ServicePort(*each) for each in ports), tuple(ends))
 
 
-def end(pod_or_ip: Pod | str, *, ready: bool = True, uid: str | None = None) -> SliceEndpoint:
+def end(pod_or_ip: Pod | str, *, ready: bool = True, uid: str | None = None, **facts: Any) -> SliceEndpoint:
     """An endpoint that is a pod, or only an address."""
     if isinstance(pod_or_ip, Pod):
-        return SliceEndpoint(pod_or_ip.ips[0], ready, pod_or_ip.uid)
-    return SliceEndpoint(pod_or_ip, ready, uid or "")
+        return SliceEndpoint(pod_or_ip.ips[0], ready, pod_or_ip.uid, **facts)
+    return SliceEndpoint(pod_or_ip, ready, uid or "", **facts)
 
 
 def modes(default: Mode = Mode.PERMISSIVE, **ports: Mode) -> EffectivePolicy:
@@ -80,6 +80,7 @@ class Cluster:
         self.pods: Store[Pod] = Store()
         self.services: Store[Service] = Store()
         self.slices: Store[EndpointSlice] = Store()
+        self.nodes: Store[Node] = Store()
         self.policies = FakePolicies()
         self.put(*objects)
 
@@ -92,6 +93,8 @@ class Cluster:
                     self.services.put(each)
                 case EndpointSlice():
                     self.slices.put(each)
+                case Node():
+                    self.nodes.put(each)
 
     def remove(self, each: Object) -> None:
         match each:
@@ -101,3 +104,5 @@ class Cluster:
                 self.services.remove(each.key, next(_versions))
             case EndpointSlice():
                 self.slices.remove(each.key, next(_versions))
+            case Node():
+                self.nodes.remove(each.key, next(_versions))

@@ -153,6 +153,8 @@ def _pod(found: Json) -> Json:
 
 def _service(found: Json) -> Json:
     spec = fill(found["spec"], {"type": "ClusterIP", "sessionAffinity": "None"})
+    if spec["sessionAffinity"] == "ClientIP":
+        spec = fill(spec, {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 10800}}})
     if spec["type"] != "ExternalName":
         spec = fill(spec, {"internalTrafficPolicy": "Cluster"})
     if spec.get("ports"):

@@ -14,6 +14,8 @@ from handfast_sidecar.wellknown import IDENTITY_VOLUME, PROXY_CONTAINER
 Raw = Mapping[str, Any]
 Key = tuple[str, str]
 """Namespace and name; the namespace of a cluster-scoped object is empty."""
+AFFINITY_S: Final = 10800
+"""Seconds of `sessionAffinity: ClientIP` where the Service does not say: the API's own default."""
 TERMINAL_PHASES: Final = frozenset({"Succeeded", "Failed"})
 
 
@@ -89,6 +91,12 @@ class Service:
     cluster_ips: tuple[str, ...]
     """Empty for a headless one."""
     ports: tuple[ServicePort, ...]
+    affinity_s: int = 0
+    """Seconds of `sessionAffinity: ClientIP`; 0 without it."""
+    local: bool = False
+    """`internalTrafficPolicy: Local`."""
+    publishes_not_ready: bool = False
+    """`publishNotReadyAddresses`: its slices call every endpoint ready, and are believed."""
 
     @property
     def key(self) -> Key:
@@ -100,6 +108,13 @@ class SliceEndpoint:
     address: str
     ready: bool
     pod_uid: str
+    serving: bool = True
+    terminating: bool = False
+    node: str = ""
+    zones: tuple[str, ...] = ()
+    """`hints.forZones`."""
+    nodes: tuple[str, ...] = ()
+    """`hints.forNodes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +131,20 @@ class EndpointSlice:
     @property
     def key(self) -> Key:
         return (self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node's place; the directory asks for metadata only."""
+
+    name: str
+    resource_version: int
+    zone: str
+    """Label topology.kubernetes.io/zone; empty without it."""
+
+    @property
+    def key(self) -> Key:
+        return ("", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +223,17 @@ def parse_service(raw: Raw) -> Service:
         resource_version=int(meta["resourceVersion"]),
         cluster_ips=tuple(ip for ip in spec.get("clusterIPs", ()) if ip and ip != "None"),
         ports=_tcp_ports(spec.get("ports") or ()),
+        affinity_s=_affinity_s(spec),
+        local=spec.get("internalTrafficPolicy") == "Local",
+        publishes_not_ready=bool(spec.get("publishNotReadyAddresses")),
     )
+
+
+def parse_node(raw: Raw) -> Node:
+    """A node from its PartialObjectMetadata."""
+    meta = raw["metadata"]
+    zone = meta.get("labels", {}).get("topology.kubernetes.io/zone", "")
+    return Node(intern(meta["name"]), int(meta["resourceVersion"]), intern(zone))
 
 
 def parse_endpoint_slice(raw: Raw) -> EndpointSlice:
@@ -271,13 +310,25 @@ def _tcp_ports(raw: Any) -> tuple[ServicePort, ...]:
     )
 
 
+def _affinity_s(spec: Raw) -> int:
+    if spec.get("sessionAffinity") != "ClientIP":
+        return 0
+    return int(((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds", AFFINITY_S))
+
+
 def _slice_endpoint(raw: Raw) -> SliceEndpoint:
-    target = raw.get("targetRef") or {}
-    ready = (raw.get("conditions") or {}).get("ready")
+    """Without a condition it is ready, serving and not terminating, as kube-proxy has it (endpointslicecache.go)."""
+    target, hints = raw.get("targetRef") or {}, raw.get("hints") or {}
+    conditions = raw.get("conditions") or {}
     return SliceEndpoint(
         address=raw["addresses"][0],
-        ready=ready is None or bool(ready),
+        ready=conditions.get("ready") is not False,
         pod_uid=target.get("uid", "") if target.get("kind") == "Pod" else "",
+        serving=conditions.get("serving") is not False,
+        terminating=conditions.get("terminating") is True,
+        node=intern(raw.get("nodeName") or ""),
+        zones=tuple(intern(each["name"]) for each in hints.get("forZones") or ()),
+        nodes=tuple(intern(each["name"]) for each in hints.get("forNodes") or ()),
     )
 
 

@@ -4,28 +4,22 @@ The one rule: an endpoint that may be a meshed pod is never answered as plaintex
 index does not know yet, the endpoint is left out until it does.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from handfast_operator.cluster.objects import EndpointSlice, Key, Pod, Service, SliceEndpoint
 from handfast_operator.cluster.store import Store
 from handfast_operator.directory.holders import PodAddresses, addresses_of
+from handfast_operator.directory.service_answer import Found, service_answer
 from handfast_sidecar.directory.messages import (
-    MAX_LINE,
     AddressAnswer,
     Endpoint,
     NobodyAddress,
     PodAddress,
-    ServiceAddress,
     Transport,
 )
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.policy.effective import EffectivePolicy, Mode
-
-ENDPOINT_BYTES: Final = 100
-"""Of an endpoint's JSON, at most, beside its address, identity and UID."""
-ANSWER_BYTES: Final = MAX_LINE - (64 << 10)
-"""Room for the endpoints of one answer: of a Service with more, a longer line would end every watcher's stream."""
 
 
 class Compiled(Protocol):
@@ -82,7 +76,8 @@ class AddressIndex:
         """What lives at an address now."""
         service_key = self._by_cluster_ip.get(address)
         if service_key is not None:
-            return self._service_answer(address, self._services[service_key])
+            slices = self._slices.get(service_key, {}).values()
+            return service_answer(address, self._services[service_key], slices, self._found)
         pod = self._pods.holder(address)
         return self._pod_answer(address, pod) if pod is not None else NobodyAddress(address)
 
@@ -107,39 +102,18 @@ class AddressIndex:
             exceptions=exceptions,
         )
 
-    def _service_answer(self, address: str, service: Service) -> ServiceAddress:
-        room = ANSWER_BYTES // max(1, len(service.ports))
-        ports = {port.port: _fitting(self._endpoints(service.key, port.name, address), room) for port in service.ports}
-        return ServiceAddress(address, f"{service.namespace}/{service.name}", ports)
-
-    def _endpoints(self, service: Key, port_name: str, cluster_ip: str) -> Iterator[Endpoint]:
-        """The ready endpoints of one port, of the cluster IP's family, each once."""
-        seen = set()
-        for each in self._slices.get(service, {}).values():
-            for port in each.ports:
-                if port.name != port_name:
-                    continue
-                for end in each.endpoints:
-                    if end.ready and (":" in end.address) == (":" in cluster_ip):
-                        endpoint = self._endpoint(end, port.port)
-                        if endpoint is not None and (end.address, port.port) not in seen:
-                            seen.add((end.address, port.port))
-                            yield endpoint
-
-    def _endpoint(self, end: SliceEndpoint, port: int) -> Endpoint | None:
+    def _found(self, end: SliceEndpoint, port: int) -> Found | None:
         if end.pod_uid:
             pod = self._pods.pod(end.pod_uid)
-            if pod is None or pod.deleting or pod.terminal:
+            if pod is None or pod.terminal:
                 return None
         else:
             pod = self._pods.holder(end.address)
             if pod is None:
-                return Endpoint(end.address, port)
-            if pod.deleting:
-                return None
+                return Found(Endpoint(end.address, port))
         transport = self._transport(pod, self._policies.compiled(pod).policy, port)
         identity = self.identity(pod) if transport is Transport.TUNNEL else None
-        return Endpoint(end.address, port, transport, identity, pod.uid)
+        return Found(Endpoint(end.address, port, transport, identity, pod.uid), pod.deleting)
 
     # --- changes
 
@@ -208,17 +182,6 @@ class AddressIndex:
             del counts[service]
         if not counts:
             del self._referring[reference]
-
-
-def _fitting(endpoints: Iterable[Endpoint], room: int) -> tuple[Endpoint, ...]:
-    """As many endpoints as the line has room for."""
-    taken = []
-    for each in endpoints:
-        room -= ENDPOINT_BYTES + len(each.address) + len(str(each.identity or "")) + len(each.uid)
-        if room < 0:
-            break
-        taken.append(each)
-    return tuple(taken)
 
 
 def _facts(pod: Pod) -> tuple[object, ...]:

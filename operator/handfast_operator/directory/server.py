@@ -21,16 +21,19 @@ from handfast_operator.cluster.kinds import (
     ENDPOINT_SLICES,
     MTLS_POLICIES,
     NAMESPACES,
+    NODES_META,
     PODS,
     SERVICES,
 )
 from handfast_operator.cluster.objects import (
     EndpointSlice,
     Namespace,
+    Node,
     Pod,
     Service,
     parse_endpoint_slice,
     parse_namespace,
+    parse_node,
     parse_pod,
     parse_service,
 )
@@ -71,6 +74,7 @@ class DirectoryServer:
         policies: Policies,
         *,
         registry: Registry,
+        nodes: Store[Node] | None = None,
         follows: Sequence[Following] = (),
     ) -> None:
         self._settings = settings
@@ -85,6 +89,7 @@ class DirectoryServer:
             policies,
             evidence=self.evidence,
             registry=registry,
+            nodes=nodes,
             fresh=self.fresh,
         )
         self.switchboard.cluster_ranges = tuple(map(str, settings.cluster_ranges))
@@ -115,18 +120,21 @@ async def run(settings: Settings) -> None:
     registry = Registry()
     async with ApiClient.connect() as client, contextlib.AsyncExitStack() as stack:
         pods, services, slices = Store[Pod](), Store[Service](), Store[EndpointSlice]()
-        namespaces, policies = Store[Namespace](), Store[MtlsPolicy]()
+        namespaces, nodes, policies = Store[Namespace](), Store[Node](), Store[MtlsPolicy]()
         cluster_policies = Store[ClusterMtlsPolicy]()
         reflectors: list[Reflector[Any]] = [
             Reflector(client, PODS, pods, parse_pod),
             Reflector(client, SERVICES, services, parse_service),
             Reflector(client, ENDPOINT_SLICES, slices, parse_endpoint_slice),
             Reflector(client, NAMESPACES, namespaces, parse_namespace),
+            Reflector(client, NODES_META, nodes, parse_node),
             Reflector(client, MTLS_POLICIES, policies, parse_mtls_policy),
             Reflector(client, CLUSTER_MTLS_POLICIES, cluster_policies, parse_cluster_mtls_policy),
         ]
         index = PolicyIndex(pods, namespaces, policies, cluster_policies)
-        server = DirectoryServer(settings, pods, services, slices, index, registry=registry, follows=reflectors)
+        server = DirectoryServer(
+            settings, pods, services, slices, index, registry=registry, nodes=nodes, follows=reflectors
+        )
         accepting = False
 
         def not_ready() -> list[str]:

@@ -17,6 +17,7 @@ from handfast_sidecar.directory.messages import (
     MAX_WATCHES,
     PROTOCOL,
     Hello,
+    Place,
     PolicyUpdate,
     Report,
     Unwatch,
@@ -49,7 +50,7 @@ class Peer:
 class Session:
     """The state of one conversation."""
 
-    __slots__ = ("_limit", "_policy", "_ranges", "_report", "_subscriptions", "greeted", "peer", "watched")
+    __slots__ = ("_limit", "_place", "_policy", "_ranges", "_report", "_subscriptions", "greeted", "peer", "watched")
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Session:
         report: Callable[[Peer, Report], None],
         cluster_ranges: tuple[str, ...] = (),
         *,
+        place: Callable[[str], Place] = lambda _uid: Place(),
         limit: int = MAX_WATCHES,
     ) -> None:
         self.peer = peer
@@ -68,6 +70,7 @@ class Session:
         self._policy = policy
         self._report = report
         self._ranges = cluster_ranges
+        self._place = place
         self._limit = limit
 
     def receive(self, line: bytes) -> tuple[bytes, ...]:
@@ -98,6 +101,10 @@ class Session:
         update = self._policy(self.peer.uid)
         return encode(update) if update is not None else b""
 
+    def place_line(self) -> bytes:
+        """Where the pod runs."""
+        return encode(self._place(self.peer.uid))
+
     def end(self) -> None:
         """Take back every watch."""
         for address in self.watched:
@@ -114,7 +121,7 @@ class Session:
                 " gets a sidecar of the operator's version",
             )
         self.greeted = True
-        return (encode(Welcome(__version__, self._ranges)), self.policy_line())
+        return (encode(Welcome(__version__, self._ranges)), self.place_line(), self.policy_line())
 
     def _watch(self, address: str) -> bytes:
         if len(self.watched) >= self._limit and address not in self.watched:

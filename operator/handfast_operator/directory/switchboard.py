@@ -9,14 +9,14 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from handfast_operator.cluster.objects import EndpointSlice, Pod, Service
+from handfast_operator.cluster.objects import EndpointSlice, Node, Pod, Service
 from handfast_operator.cluster.store import Store
 from handfast_operator.directory.connection import Connection
 from handfast_operator.directory.evidence import Evidence
 from handfast_operator.directory.index import AddressIndex, Policies
 from handfast_operator.directory.session import Peer, Session, SessionEnded
 from handfast_operator.directory.subscriptions import Subscriptions
-from handfast_sidecar.directory.messages import ALIVE_EVERY_S, AddressAnswer, PolicyUpdate
+from handfast_sidecar.directory.messages import ALIVE_EVERY_S, AddressAnswer, Place, PolicyUpdate
 from handfast_sidecar.observe.metrics import Registry
 
 GATHER_S: Final = 0.05
@@ -42,12 +42,14 @@ class Switchboard:
         *,
         evidence: Evidence,
         registry: Registry,
+        nodes: Store[Node] | None = None,
         fresh: Callable[[], bool] = lambda: True,
     ) -> None:
         self.cluster_ranges: tuple[str, ...] = ()
         """Sent to every sidecar that connects."""
         self.fresh = fresh
         self._policies = policies
+        self._nodes = nodes if nodes is not None else Store[Node]()
         self._evidence = evidence
         self._connections: dict[Session, Connection] = {}
         self._slots: tuple[set[Connection], ...] = tuple(set() for _ in range(ALIVE_EVERY_S))
@@ -59,6 +61,7 @@ class Switchboard:
         self.index = AddressIndex(trust_domain, pods, services, slices, policies, changed=self._addresses_changed)
         pods.subscribe(self._pod_changed)
         policies.subscribe(self._policy_changed)
+        self._nodes.subscribe(self._node_changed)
         self._pushes = registry.counter("handfast_directory_pushes_total", "Lines told because something changed.")
         self._ended_total = registry.counter(
             "handfast_directory_sessions_ended_total", "Sessions that ended, by reason.", ("reason",)
@@ -76,7 +79,14 @@ class Switchboard:
 
     def begin(self, connection: Connection, peer: Peer, seconds_left: float) -> None:
         """Start the session of a sidecar that proved who it is."""
-        session = Session(peer, self._subscriptions, self._policy_of, self._evidence.take, self.cluster_ranges)
+        session = Session(
+            peer,
+            self._subscriptions,
+            self._policy_of,
+            self._evidence.take,
+            self.cluster_ranges,
+            place=self._place_of,
+        )
         self._connections[session] = connection
         self._slots[len(self._connections) % ALIVE_EVERY_S].add(connection)
         siblings = self._by_uid.setdefault(peer.uid, [])
@@ -159,6 +169,23 @@ class Switchboard:
         if pod is None:
             return None
         return PolicyUpdate(self._policies.revision, self._policies.compiled(pod).policy)
+
+    def _node_changed(self, before: Node | None, after: Node | None) -> None:
+        """A node of another zone tells its pods: rare, so who they are is looked up only then."""
+        node = after or before
+        if node is None or (before is not None and after is not None and before.zone == after.zone):
+            return
+        for uid, connections in tuple(self._by_uid.items()):
+            if self._place_of(uid).node == node.name:
+                for connection in tuple(connections):
+                    self._tell(connection.session, "place", connection.session.place_line())
+
+    def _place_of(self, uid: str) -> Place:
+        pod = self.index.pod(uid)
+        if pod is None:
+            return Place()
+        node = self._nodes.get("", pod.node)
+        return Place(pod.node, node.zone if node is not None else "")
 
     async def _push(self) -> None:
         while True:
