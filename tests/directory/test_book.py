@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from handfast_sidecar.directory.book import AddressBook
 from handfast_sidecar.directory.cache_file import FILE_NAME, CacheFile
-from handfast_sidecar.directory.messages import NobodyAddress, PodAddress, Transport
+from handfast_sidecar.directory.messages import NobodyAddress, Place, PodAddress, Transport
 from handfast_sidecar.identity.spiffe import SpiffeId
 
 ONE = PodAddress("10.0.0.1", "shop/a", "u", Transport.TUNNEL, SpiffeId.parse("spiffe://test.example/ns/shop/sa/a"))
@@ -72,6 +72,14 @@ def test_what_was_known_is_read_back_in_the_order_of_use(tmp_path: Path) -> None
     assert CacheFile(tmp_path, "uid").write([ONE, TWO])
     assert CacheFile(tmp_path, "uid").read() == (ONE, TWO)
     assert [each.name for each in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_a_restarted_proxy_knows_where_it_is(tmp_path: Path) -> None:
+    before, after = CacheFile(tmp_path, "uid"), CacheFile(tmp_path, "uid")
+    before.place = Place("node-1", "zone-a")
+    assert before.write([ONE])
+    assert after.read() == (ONE,)
+    assert after.place == Place("node-1", "zone-a")
 
 
 def test_there_is_nothing_to_read_before_the_first_write(tmp_path: Path) -> None:

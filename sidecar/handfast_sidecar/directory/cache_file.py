@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from handfast_sidecar.directory.codec import decode_from_directory, encode
-from handfast_sidecar.directory.messages import AddressAnswer, AddressUpdate
+from handfast_sidecar.directory.messages import AddressAnswer, AddressUpdate, Place
 from handfast_sidecar.errors import BadMessage
 
 HEADER: Final = b"handfast-directory-cache 1 "
@@ -30,6 +30,8 @@ class CacheFile:
     def __init__(self, folder: Path, pod_uid: str) -> None:
         self._path = folder / FILE_NAME
         self._header = HEADER + pod_uid.encode() + b"\n"
+        self.place = Place()
+        """Where the pod runs; read and written with the answers."""
 
     def read(self) -> tuple[AddressAnswer, ...]:
         """What was kept; nothing when there is no file that this version wrote for this pod."""
@@ -47,6 +49,7 @@ class CacheFile:
             updates = [decode_from_directory(line) for line in lines[1:]]
         except BadMessage as error:
             return self._ignored(str(error))
+        self.place = next((each for each in updates if isinstance(each, Place)), self.place)
         return tuple(each.answer for each in updates if isinstance(each, AddressUpdate))
 
     def write(self, answers: Iterable[AddressAnswer]) -> bool:
@@ -62,7 +65,7 @@ class CacheFile:
             if size > MAX_BYTES:
                 break
             lines.append(line)
-        return self._header + b"".join(reversed(lines))
+        return self._header + encode(self.place) + b"".join(reversed(lines))
 
     def write_lines(self, content: bytes) -> bool:
         """Write content made by `lines`; apart from it, so that a thread can do the waiting."""

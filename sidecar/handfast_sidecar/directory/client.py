@@ -98,6 +98,7 @@ class Directory:
         )
         if cache is not None:
             self._book.load(cache.read(), time.monotonic())
+            self.place = cache.place
         identity.subscribe(self._identity_changed)
 
     def known(self, address: str) -> AddressAnswer | None:
@@ -261,6 +262,9 @@ class Directory:
                 self._settle(answer.address)
             case Place():
                 self.place = message
+                if self._cache is not None:
+                    self._cache.place = message
+                    self._changed.set()
             case PolicyUpdate():
                 self._tell_policy(message)
             case Goodbye(reason):
