@@ -134,6 +134,7 @@ async def test_a_pod_address_has_no_second_choice() -> None:
         assert await is_reset(pods.client.listener.port)
         assert (await pods.client.ended.next()).reason == "handshake_unreachable"
         assert pods.client.failures == ["unreachable"]
+        assert not pods.client.outbound._choice.health.absent, "there is nothing to leave it out of"
 
 
 async def test_an_impostor_is_told_apart_logged_and_passed_over_and_never_spoken_to_in_plaintext(

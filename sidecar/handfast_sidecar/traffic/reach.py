@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 
 MAX_TRIES: Final = 3
 """Endpoints of a Service that one connection tries."""
-FURTHER_S: Final = 10.0
-"""Seconds after a connection's first dial from which on no further endpoint is tried: two dials that nobody answers."""
+FURTHER_S: Final = 12.0
+"""Seconds after a connection's first dial from which on no further endpoint is tried: enough for two dials that nobody
+answers, or for one handshake that stays unfinished."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,12 @@ async def test_what_nobody_said_is_filled_in(cluster: Cluster, namespace: Namesp
             "ipFamilyPolicy": "SingleStack",
         }
         assert service["spec"]["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]
+        sticky = {"ports": [{"port": 80}], "sessionAffinity": "ClientIP"}
+        service = await client.create(
+            SERVICES.within(here),
+            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "sticky"}, "spec": sticky},
+        )
+        assert service["spec"]["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10800}}
         container = {"name": "app", "image": "x", "readinessProbe": {"tcpSocket": {"port": 1}}}
         pod = await client.create(
             PODS.within(here),
