@@ -121,7 +121,7 @@ async def test_a_sidecar_that_does_not_read_holds_up_nobody_and_no_memory(lab: L
         async with lab.sidecar(ORDERS) as other:
             assert await other.directory.resolve("10.96.0.9", 5) is not None
         assert isinstance(decode_from_directory(await reader.readline()), Welcome)
-        for _ in range(501):  # the policy, and an answer for each watch
+        for _ in range(502):  # the place, the policy, and an answer for each watch
             assert await reader.readline()
         writer.close()
         await writer.wait_closed()
