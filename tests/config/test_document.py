@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from handfast_sidecar.config.document import DirectoryAddress, SidecarConfig, parse_ranges
 from handfast_sidecar.errors import BadConfig
 from handfast_sidecar.identity.spiffe import SpiffeId
-from handfast_sidecar.policy.effective import EffectivePolicy, Mode, ModeRule
+from handfast_sidecar.policy.effective import EffectivePolicy, ForeignRule, Mode, ModeRule, TlsVersion
 
 CONFIG = SidecarConfig(
     revision=17,
@@ -38,6 +38,19 @@ def test_config_json_is_read_as_it_was_written() -> None:
     assert SidecarConfig.parse(GOLDEN) == CONFIG
 
 
+def test_the_golden_bytes_of_a_policy_with_foreign_ports() -> None:
+    foreign = ForeignRule(frozenset({9443, 8443}), TlsVersion.TLS_1_2, "MTLSPolicy shop/orders")
+    policy = EffectivePolicy(ModeRule(Mode.STRICT), {}, foreign)
+    document = {
+        "mode": "Strict",
+        "from": "default",
+        "ports": {},
+        "foreign": {"ports": [8443, 9443], "minVersion": "1.2", "from": "MTLSPolicy shop/orders"},
+    }
+    assert policy.to_json() == document
+    assert EffectivePolicy.from_json(document) == policy
+
+
 def test_a_field_of_a_later_version_is_ignored() -> None:
     assert SidecarConfig.parse(json.dumps({**json.loads(GOLDEN), "weather": "fine"})) == CONFIG
 
@@ -49,6 +62,12 @@ def test_a_field_of_a_later_version_is_ignored() -> None:
         ({"trustDomain": "Upper.Case"}, "no trust domain"),
         ({"policy": {"mode": "Off"}}, "expected one of Strict, Permissive, Disabled"),
         ({"policy": {"mode": "Strict", "ports": {"0": {"mode": "Strict"}}}}, "no port number"),
+        ({"policy": {"mode": "Strict", "foreign": []}}, "policy.foreign: expected an object"),
+        ({"policy": {"mode": "Strict", "foreign": {"minVersion": "1.3"}}}, "expected a list of port numbers"),
+        ({"policy": {"mode": "Strict", "foreign": {"ports": [True], "minVersion": "1.3"}}}, "list of port numbers"),
+        ({"policy": {"mode": "Strict", "foreign": {"ports": [0], "minVersion": "1.3"}}}, "list of port numbers"),
+        ({"policy": {"mode": "Strict", "foreign": {"ports": [1]}}}, "expected one of 1.2, 1.3, found None"),
+        ({"policy": {"mode": "Strict", "foreign": {"ports": [1], "minVersion": "1.1"}}}, "found '1.1'"),
         ({"clusterRanges": ["10.0.0.1/8"]}, "host bits"),
         ({"directory": {"host": "x", "port": 1, "spiffeId": "spiffe://x"}}, "no path"),
         ({"directory": {}}, "'host' is missing"),

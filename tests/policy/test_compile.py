@@ -6,9 +6,10 @@ from itertools import count
 import pytest
 
 from handfast_operator.policy.compile import CompiledPolicy, PolicySet, compile_policy
-from handfast_operator.resources.policies import ClusterMtlsPolicy, MtlsPolicy, PolicySpec
+from handfast_operator.resources.parse import parse_mtls_policy
+from handfast_operator.resources.policies import ClusterMtlsPolicy, Foreign, MtlsPolicy, PolicySpec
 from handfast_operator.resources.selectors import LabelSelector, parse_selector
-from handfast_sidecar.policy.effective import EffectivePolicy, Mode
+from handfast_sidecar.policy.effective import EffectivePolicy, ForeignRule, Mode, TlsVersion
 
 _numbers = count(1)
 ORDERS = {"app": "orders"}
@@ -82,6 +83,37 @@ def test_a_port_entry_of_any_level_beats_the_mode_of_the_strongest(weak: str) ->
     )
     assert result.policy.rule_for(9090).mode is Mode.PERMISSIVE
     assert result.policy.rule_for(80).mode is Mode.STRICT
+
+
+@pytest.mark.parametrize(
+    ("strong", "weak"), [("workload", "namespace"), ("workload", "cluster"), ("namespace", "cluster")]
+)
+def test_the_foreign_ports_are_those_of_the_strongest_level_that_names_any(strong: str, weak: str) -> None:
+    winner = level(strong, PolicySpec(foreign=Foreign(frozenset({8443}))))
+    loser = level(weak, PolicySpec(foreign=Foreign(frozenset({80, 8443}), TlsVersion.TLS_1_2)))
+    assert compiled(loser, winner).policy.foreign == ForeignRule(frozenset({8443}), TlsVersion.TLS_1_3, winner.origin)
+    silent = level(strong, PolicySpec(Mode.STRICT))
+    assert compiled(loser, silent).policy.foreign == ForeignRule(
+        frozenset({80, 8443}), TlsVersion.TLS_1_2, loser.origin
+    )
+
+
+def test_an_empty_list_of_foreign_ports_closes_what_a_weaker_level_opens() -> None:
+    result = compiled(
+        level("workload", PolicySpec(foreign=Foreign(frozenset()))),
+        level("cluster", PolicySpec(foreign=Foreign(frozenset({8443})))),
+    )
+    assert result.policy == EffectivePolicy()
+
+
+def test_foreign_ports_are_read_as_the_schema_lets_them_through() -> None:
+    def read(spec: dict[str, object]) -> Foreign | None:
+        meta = {"namespace": "shop", "name": "p", "uid": "u", "resourceVersion": "1", "creationTimestamp": "2026"}
+        return parse_mtls_policy({"metadata": meta, "spec": spec}).spec.foreign
+
+    assert read({"foreign": {"ports": [8443, 80]}}) == Foreign(frozenset({80, 8443}), TlsVersion.TLS_1_3)
+    assert read({"foreign": {"ports": [], "minVersion": "1.2"}}) == Foreign(frozenset(), TlsVersion.TLS_1_2)
+    assert read({"mode": "Strict"}) is None
 
 
 def test_of_two_policies_of_one_level_the_older_wins_field_by_field() -> None:

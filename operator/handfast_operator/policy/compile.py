@@ -11,12 +11,13 @@ from typing import Final
 
 from handfast_operator.resources.policies import ClusterMtlsPolicy, MtlsPolicy
 from handfast_operator.resources.selectors import Labels
-from handfast_sidecar.policy.effective import EffectivePolicy, ModeRule
+from handfast_sidecar.policy.effective import EffectivePolicy, ForeignRule, ModeRule
 
 DEFAULT_TTL: Final = timedelta(hours=24)
 MIN_TTL: Final = timedelta(minutes=5)
 MAX_TTL: Final = timedelta(days=30)
 _DEFAULT_RULE: Final = EffectivePolicy().default
+_NOT_FOREIGN: Final = ForeignRule()
 
 Policy = MtlsPolicy | ClusterMtlsPolicy
 
@@ -47,8 +48,15 @@ def compile_policy(namespace: str, pod_labels: Labels, namespace_labels: Labels,
     for each in chain:
         for port, port_mode in each.spec.ports.items():
             ports.setdefault(port, ModeRule(port_mode, each.origin))
+    foreign = next((_foreign(each) for each in chain if each.spec.foreign is not None), _NOT_FOREIGN)
     ttl = next((each.spec.ttl for each in chain if each.spec.ttl is not None), DEFAULT_TTL)
-    return CompiledPolicy(EffectivePolicy(mode, ports), min(max(ttl, MIN_TTL), MAX_TTL))
+    return CompiledPolicy(EffectivePolicy(mode, ports, foreign), min(max(ttl, MIN_TTL), MAX_TTL))
+
+
+def _foreign(policy: Policy) -> ForeignRule:
+    """What one policy says; an empty list closes what a weaker level opens, and is then nobody's rule."""
+    said = policy.spec.foreign
+    return ForeignRule(said.ports, said.min_version, policy.origin) if said is not None and said.ports else _NOT_FOREIGN
 
 
 def policy_chain(namespace: str, pod_labels: Labels, namespace_labels: Labels, policies: PolicySet) -> list[Policy]:

@@ -59,6 +59,8 @@ def _fields(policy: Policy) -> set[str]:
     names = {f"ports[{port}]" for port in spec.ports}
     if spec.mode is not None:
         names.add("mode")
+    if spec.foreign is not None:
+        names.add("foreign")
     if spec.ttl is not None:
         names.add("certificate.ttl")
     return names

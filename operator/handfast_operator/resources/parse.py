@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from handfast_operator.resources.durations import parse_duration
-from handfast_operator.resources.policies import ClusterMtlsPolicy, MtlsPolicy, PolicySpec
+from handfast_operator.resources.policies import ClusterMtlsPolicy, Foreign, MtlsPolicy, PolicySpec
 from handfast_operator.resources.selectors import parse_selector
 from handfast_operator.resources.trust_domain import DEFAULT_ROOT_TTL, TrustDomain
-from handfast_sidecar.policy.effective import Mode
+from handfast_sidecar.policy.effective import Mode, TlsVersion
 
 Raw = Mapping[str, Any]
 
@@ -56,9 +56,16 @@ def parse_trust_domain(raw: Raw) -> TrustDomain:
 
 
 def _spec(spec: Raw) -> PolicySpec:
-    mode, ttl = spec.get("mode"), (spec.get("certificate") or {}).get("ttl")
+    mode, ttl, foreign = spec.get("mode"), (spec.get("certificate") or {}).get("ttl"), spec.get("foreign")
     return PolicySpec(
         mode=Mode(mode) if mode else None,
         ports={int(each["port"]): Mode(each["mode"]) for each in spec.get("ports") or ()},
         ttl=parse_duration(ttl) if ttl else None,
+        foreign=_foreign(foreign) if foreign is not None else None,
     )
+
+
+def _foreign(foreign: Raw) -> Foreign:
+    oldest = foreign.get("minVersion")
+    ports = frozenset(int(port) for port in foreign.get("ports") or ())
+    return Foreign(ports, TlsVersion(oldest) if oldest else TlsVersion.TLS_1_3)

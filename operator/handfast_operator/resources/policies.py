@@ -6,7 +6,15 @@ from datetime import timedelta
 
 from handfast_operator.cluster.objects import Key
 from handfast_operator.resources.selectors import LabelSelector
-from handfast_sidecar.policy.effective import Mode
+from handfast_sidecar.policy.effective import Mode, TlsVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Ports for clients without a sidecar, and the oldest TLS that they may speak; no ports: none are open."""
+
+    ports: frozenset[int]
+    min_version: TlsVersion = TlsVersion.TLS_1_3
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +25,7 @@ class PolicySpec:
     ports: Mapping[int, Mode] = field(default_factory=dict)
     ttl: timedelta | None = None
     """Life of the selected pods' leaves: `certificate.ttl`."""
+    foreign: Foreign | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,29 @@ class ModeRule:
     origin: str = DEFAULT_ORIGIN
 
 
+class TlsVersion(StrEnum):
+    """The oldest TLS that a foreign client may speak."""
+
+    TLS_1_2 = "1.2"
+    TLS_1_3 = "1.3"
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRule:
+    """Ports on which clients without a sidecar may speak mutual TLS themselves, and the object that opened them."""
+
+    ports: frozenset[int] = frozenset()
+    min_version: TlsVersion = TlsVersion.TLS_1_3
+    origin: str = DEFAULT_ORIGIN
+
+
 @dataclass(frozen=True, slots=True)
 class EffectivePolicy:
-    """What one pod accepts: a mode, and the ports that differ from it."""
+    """What one pod accepts: a mode, the ports that differ from it, and those that are open to foreign clients."""
 
     default: ModeRule = ModeRule(Mode.PERMISSIVE)
     ports: Mapping[int, ModeRule] = field(default_factory=dict)
+    foreign: ForeignRule = ForeignRule()
 
     def rule_for(self, port: int) -> ModeRule:
         """The rule of a container port; a port entry beats the workload's mode."""
@@ -46,10 +63,17 @@ class EffectivePolicy:
 
     def to_json(self) -> dict[str, Any]:
         """As written in config.json and sent by the directory (docs/protocol.md, "policy")."""
-        return {
+        document: dict[str, Any] = {
             **_rule_to_json(self.default),
             "ports": {str(port): _rule_to_json(rule) for port, rule in sorted(self.ports.items())},
         }
+        if self.foreign != ForeignRule():
+            document["foreign"] = {
+                "ports": sorted(self.foreign.ports),
+                "minVersion": self.foreign.min_version.value,
+                "from": self.foreign.origin,
+            }
+        return document
 
     @classmethod
     def from_json(cls, document: Any) -> "EffectivePolicy":
@@ -62,6 +86,7 @@ class EffectivePolicy:
         return cls(
             default=_rule_from_json(document, "policy"),
             ports={_port(key): _rule_from_json(value, f"policy.ports.{key}") for key, value in ports.items()},
+            foreign=_foreign_from_json(document["foreign"]) if "foreign" in document else ForeignRule(),
         )
 
 
@@ -76,6 +101,21 @@ def _rule_from_json(document: Any, where: str) -> ModeRule:
         return ModeRule(Mode(document["mode"]), str(document.get("from", DEFAULT_ORIGIN)))
     except (KeyError, ValueError):
         raise BadInput(f"{where}.mode: expected one of {', '.join(Mode)}, found {document.get('mode')!r}") from None
+
+
+def _foreign_from_json(document: Any) -> ForeignRule:
+    if not isinstance(document, dict):
+        raise BadInput(f"policy.foreign: expected an object, found {type(document).__name__}")
+    ports = document.get("ports")
+    if not isinstance(ports, list) or not all(type(port) is int and 0 < port < 65536 for port in ports):
+        raise BadInput(f"policy.foreign.ports: expected a list of port numbers, found {ports!r}")
+    try:
+        oldest = TlsVersion(document["minVersion"])
+    except (KeyError, ValueError):
+        raise BadInput(
+            f"policy.foreign.minVersion: expected one of {', '.join(TlsVersion)}, found {document.get('minVersion')!r}"
+        ) from None
+    return ForeignRule(frozenset(ports), oldest, str(document.get("from", DEFAULT_ORIGIN)))
 
 
 def _port(text: str) -> int:

@@ -26,7 +26,7 @@ def port(number: int, mode: str = "Strict") -> dict[str, Any]:
 
 BAD: dict[str, tuple[Manifest, str]] = {
     "no spec": ({**namespaced(), "spec": None}, "spec"),
-    "an empty policy": (namespaced(), "set mode, ports or certificate.ttl"),
+    "an empty policy": (namespaced(), "set mode, ports, foreign or certificate.ttl"),
     "an unknown mode": (namespaced(mode="strict"), 'supported values: "Strict", "Permissive", "Disabled"'),
     "a mode that is not built yet": (namespaced(mode="Auto"), 'supported values: "Strict", "Permissive", "Disabled"'),
     "a misspelt field": (namespaced(mode="Strict", selctor={}), 'unknown field "spec.selctor"'),
@@ -52,13 +52,24 @@ BAD: dict[str, tuple[Manifest, str]] = {
     "a port of the sidecar": (namespaced(ports=[port(14008)]), "name a port of your application"),
     "a port twice": (namespaced(ports=[port(80), port(80, "Disabled")]), "Duplicate value"),
     "a port without a mode": (namespaced(ports=[{"port": 80}]), "spec.ports[0].mode: Required value"),
+    "foreign without ports": (namespaced(foreign={}), "spec.foreign.ports: Required value"),
+    "a foreign port of the sidecar": (namespaced(foreign={"ports": [14006]}), "name a port of your application"),
+    "a foreign port twice": (namespaced(foreign={"ports": [80, 80]}), "Duplicate value"),
+    "an old TLS": (
+        namespaced(foreign={"ports": [80], "minVersion": "1.1"}),
+        'spec.foreign.minVersion: Unsupported value: "1.1"',
+    ),
+    "a TLS version that YAML takes for a number": (
+        namespaced(foreign={"ports": [80], "minVersion": 1.2}),
+        "spec.foreign.minVersion",
+    ),
     "an empty certificate": (namespaced(certificate={}), "set ttl, or leave certificate out"),
     "a ttl in days": (namespaced(certificate={"ttl": "1d"}), "such as 24h or 1h30m"),
     "an empty ttl": (namespaced(certificate={"ttl": ""}), "such as 24h or 1h30m"),
     "a ttl below five minutes": (namespaced(certificate={"ttl": "4m59s"}), "must be from 5m"),
     "a ttl above thirty days": (namespaced(certificate={"ttl": "721h"}), "to 720h"),
     "a ttl of ages": (namespaced(certificate={"ttl": "999999999h"}), "at most 720h"),
-    "a cluster policy that says nothing": (cluster_policy("bad"), "set mode, ports or certificate.ttl"),
+    "a cluster policy that says nothing": (cluster_policy("bad"), "set mode, ports, foreign or certificate.ttl"),
     "a cluster policy with an empty selector": (
         cluster_policy("bad", mode="Strict", namespaceSelector={}),
         "leave namespaceSelector out to mean every namespace",

@@ -18,7 +18,7 @@ UNCHECKED = (
 NO_CERTIFICATE = "spec.certificate: Invalid value: certificate says nothing: set ttl, or leave certificate out"
 NO_DURATION = "ttl is a duration in hours, minutes and seconds, such as 24h or 1h30m"
 OUT_OF_RANGE = "ttl must be from 5m (kubelet needs up to 100 seconds to project a new certificate) to 720h"
-SAYS_NOTHING = "spec: Invalid value: the policy says nothing: set mode, ports or certificate.ttl"
+SAYS_NOTHING = "spec: Invalid value: the policy says nothing: set mode, ports, foreign or certificate.ttl"
 NO_PORT = "a container port is a number from 1 to 65535"
 SIDECARS_PORT = "ports 14001, 14006, 14008 and 14020 belong to the sidecar: name a port of your application"
 EMPTY_SELECTOR = (
@@ -108,6 +108,20 @@ BAD: dict[str, tuple[Json, list[str]]] = {
         ['spec.ports[1]: Duplicate value: {"port":80}'],
     ),
     "a port without a mode": (policy(ports=[{"port": 80}]), ["spec.ports[0].mode: Required value", UNCHECKED]),
+    "foreign without ports": (policy(foreign={}), ["spec.foreign.ports: Required value", UNCHECKED]),
+    "a foreign port 0": (policy(foreign={"ports": [0]}), [f"spec.foreign.ports[0]: Invalid value: 0: {NO_PORT}"]),
+    "a foreign port of the sidecar": (
+        cluster_policy(foreign={"ports": [8443, 14006]}),
+        [f"spec.foreign.ports[1]: Invalid value: 14006: {SIDECARS_PORT}"],
+    ),
+    "a foreign port twice": (
+        policy(foreign={"ports": [80, 80]}),
+        ["spec.foreign.ports[1]: Duplicate value: 80"],
+    ),
+    "an old TLS": (
+        policy(foreign={"ports": [80], "minVersion": "1.1"}),
+        ['spec.foreign.minVersion: Unsupported value: "1.1": supported values: "1.2", "1.3"', UNCHECKED],
+    ),
     "an empty certificate": (policy(certificate={}), [NO_CERTIFICATE]),
     "a ttl in days": (
         policy(certificate={"ttl": "1d"}),
@@ -167,6 +181,8 @@ def test_a_bad_object_is_refused_in_the_words_of_the_real_server(name: str) -> N
         policy(mode="Strict"),
         policy(certificate={"ttl": "1h30m"}, ports=[{"port": 9090, "mode": "Permissive"}]),
         expression(operator="Exists"),
+        policy(foreign={"ports": [8443, 9443], "minVersion": "1.2"}),
+        cluster_policy(foreign={"ports": []}),
         cluster_policy(mode="Disabled", namespaceSelector={"matchLabels": {"a.example/b": "c"}}),
         trust_domain({"issuer": {"selfSigned": {"ttl": "87600h"}}}, name="cluster.local"),
     ],
