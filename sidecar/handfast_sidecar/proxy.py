@@ -88,6 +88,8 @@ class Proxy:
             settings.pod_ips,
             lambda: self._identity.current.material.config.trust_domain,
             self._telemetry,
+            lambda: self._identity.current,
+            proxy_protocol_ports=settings.proxy_protocol_ports,
         )
         self._inbound.unanswered = Unanswered(redirected=settings.redirected).refused
         self._mesh = MeshPort(
@@ -100,7 +102,12 @@ class Proxy:
         self._admin = AdminServer(
             self._registry,
             ready=self._not_ready,
-            probe=ProbeRunner(settings.probes, settings.first_ip, *(() if settings.redirected else LOOPBACK)),
+            probe=ProbeRunner(
+                settings.probes,
+                settings.first_ip,
+                *(() if settings.redirected else LOOPBACK),
+                proxy_protocol_ports=settings.proxy_protocol_ports,
+            ),
             debug={"policy": self._debug_policy, "tunnels": self._debug_tunnels},
         )
         self._listeners: list[Listener] = []

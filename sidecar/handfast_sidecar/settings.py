@@ -9,6 +9,7 @@ from handfast_sidecar.config.cipher_suites import check_cipher_suites
 from handfast_sidecar.config.ports import PortRange, parse_ports
 from handfast_sidecar.config.probes import ProbeTable
 from handfast_sidecar.config.upstreams import Upstream, parse_upstreams
+from handfast_sidecar.config.port_list import parse_ports as parse_port_list
 from handfast_sidecar.errors import BadConfig, BadInput
 from handfast_sidecar.wellknown import (
     CACHE_PATH,
@@ -18,6 +19,7 @@ from handfast_sidecar.wellknown import (
     ENV_LOOPBACK_PORTS,
     ENV_POD_IPS,
     ENV_PROBES,
+    ENV_PROXY_PROTOCOL_PORTS,
     ENV_UPSTREAMS,
     IDENTITY_PATH,
     INTERCEPTION_NONE,
@@ -40,6 +42,8 @@ class Settings:
     upstreams: tuple[Upstream, ...] = ()
     identity_path: Path = Path(IDENTITY_PATH)
     cache_path: Path = Path(CACHE_PATH)
+    proxy_protocol_ports: frozenset[int] = frozenset()
+    """On these the application is told who calls (`traffic.proxy_header`)."""
 
     @property
     def first_ip(self) -> str:
@@ -64,6 +68,7 @@ class Settings:
             _redirected(environment.get(ENV_INTERCEPTION, INTERCEPTION_REDIRECT)),
             _ports(environment, ENV_LOOPBACK_PORTS),
             _upstreams(environment.get(ENV_UPSTREAMS, "")),
+            proxy_protocol_ports=_port_list(environment, ENV_PROXY_PROTOCOL_PORTS),
         )
 
 
@@ -85,3 +90,11 @@ def _upstreams(text: str) -> tuple[Upstream, ...]:
         return parse_upstreams(text)
     except BadInput as error:
         raise BadConfig(f"{ENV_UPSTREAMS}: {error}") from error
+
+
+def _port_list(environment: Mapping[str, str], name: str) -> frozenset[int]:
+    text = environment.get(name, "")
+    try:
+        return parse_port_list(text) if text else frozenset()
+    except BadInput as error:
+        raise BadConfig(f"{name}={text!r}: {error}") from error

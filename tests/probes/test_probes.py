@@ -1,6 +1,7 @@
 """Probes against real servers on loopback."""
 
 import asyncio
+import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -71,6 +72,72 @@ async def test_the_body_is_passed_on_however_it_is_framed(answer: str) -> None:
     async with application(says(answer)) as port:
         result = await run_probe(HttpProbe(port), POD)
     assert (result.status, result.body) == (200, b"hello")
+
+
+HEADER = bytes.fromhex("0d0a0d0a000d0a515549540a20000000")
+
+
+def after_header(script: Script) -> Script:
+    """An application that is told who calls, and that takes no connection without it."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.readexactly(len(HEADER)) == HEADER:
+            await script(reader, writer)
+
+    return serve
+
+
+async def test_an_application_that_expects_a_header_gets_one_that_says_nobody_calls() -> None:
+    async with application(after_header(says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))) as port:
+        result = await run_probe(HttpProbe(port), POD, frozenset({port}))
+    assert (result.status, result.body) == (200, b"ok")
+
+
+async def test_the_header_comes_before_tls(tmp_path: Path) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*write_files(tmp_path, TestAuthority().issue())[:2])
+
+    def serve(listener: socket.socket) -> bytes:
+        sock, _peer = listener.accept()
+        header = sock.recv(len(HEADER), socket.MSG_WAITALL)
+        with tls.wrap_socket(sock, server_side=True) as secured:
+            secured.recv(4096)
+            secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        return header
+
+    with socket.create_server((POD, 0)) as listener:
+        port = listener.getsockname()[1]
+        serving = asyncio.create_task(asyncio.to_thread(serve, listener))
+        result = await run_probe(HttpProbe(port, scheme="HTTPS"), POD, frozenset({port}))
+        assert await serving == HEADER
+    assert (result.status, result.body) == (200, b"ok")
+
+
+async def test_a_tcp_probe_begins_with_the_header_too() -> None:
+    got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        got.set_result(await reader.read(100))
+
+    async with application(serve) as port:
+        assert (await run_probe(TcpProbe(port), POD, frozenset({port}))).status == 200
+        assert await got == HEADER
+
+
+@pytest.mark.parametrize("elsewhere", ["port", "host"])
+async def test_another_port_and_another_host_get_no_header(elsewhere: str) -> None:
+    got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.set_result(await reader.read(3))
+        writer.close()
+
+    host = "127.0.0.2" if elsewhere == "host" else POD
+    async with await asyncio.start_server(serve, host, 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        ports = frozenset({port + (elsewhere == "port")})
+        await run_probe(HttpProbe(port, host=host), POD, ports)
+        assert await got == b"GET"
 
 
 async def test_a_long_body_is_cut_as_kubelet_cuts_it() -> None:

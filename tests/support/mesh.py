@@ -77,6 +77,7 @@ class Server:
         *,
         host: str = HOST,
         mesh_port: int = 0,
+        proxy_protocol_ports: frozenset[int] = frozenset(),
         loopback_ports: Sequence[PortRange] | None = None,
     ) -> None:
         """`loopback_ports`: given, it is in explicit mode, and these are what its containers declare."""
@@ -94,10 +95,12 @@ class Server:
                 pod_ips,
                 self.trust_domain,
                 self.ended,
+                lambda: self.who,
+                proxy_protocol_ports=proxy_protocol_ports,
                 destination_of=lambda _sock, _source: self.plain_destination,
             )
             if loopback_ports is None
-            else LoopbackInbound(loopback_ports, self.policy, pod_ips, self.trust_domain, self.ended)
+            else LoopbackInbound(loopback_ports, self.policy, pod_ips, self.trust_domain, self.ended, lambda: self.who)
         )
         self.mesh = MeshPort(
             lambda: self.who,

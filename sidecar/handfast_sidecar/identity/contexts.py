@@ -1,13 +1,13 @@
-"""TLS contexts of tunnels and of the directory's stream: one profile, built from one version of the identity.
+"""TLS contexts of tunnels, foreign peers and the directory's stream: one profile, from one version of the identity.
 
 The one rule: a context is built once and never changed; new certificates or roots make new contexts, because
-`load_verify_locations` and its kind only ever add roots. TLS 1.3 alone, strict X.509, no tickets and no sessions: a
-resumed session would outlive the certificate it was opened with.
+`load_verify_locations` and its kind only ever add roots. TLS 1.3 alone (1.2 where a policy lets foreign clients speak
+it), strict X.509, no tickets and no sessions: a resumed session would outlive the certificate it was opened with.
 """
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,18 @@ from OpenSSL import SSL, crypto
 from handfast_sidecar.errors import BadCertificate, HandshakeFailed
 from handfast_sidecar.identity.leaf import Leaf, read_peer
 from handfast_sidecar.identity.material import MAX_CHAIN, Material
+from handfast_sidecar.policy.effective import TlsVersion
 from handfast_sidecar.wellknown import ALPN_DIRECTORY, ALPN_TUNNEL
 
 _ALPN: Final = ALPN_TUNNEL.encode()
 _VERIFY_DEPTH: Final = MAX_CHAIN - 1
 """Intermediates between leaf and root; a chain of MAX_CHAIN certificates has one leaf."""
+_CIPHERS_OF_1_2: Final = {
+    "TLS_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+}
+"""What is nearest under TLS 1.2 to each suite of 1.3: forward secret, authenticated encryption, our kind of key."""
 _REASONS: Final = {
     10: "expired",  # CERT_HAS_EXPIRED
     9: "not_yet_valid",  # CERT_NOT_YET_VALID
@@ -53,10 +60,13 @@ _REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class TlsContexts:
-    """Both roles of one identity."""
+    """Both roles of one identity, in tunnels and towards foreign peers."""
 
     client: SSL.Context
     server: SSL.Context
+    foreign_client: SSL.Context
+    foreign_server: Mapping[TlsVersion, SSL.Context]
+    """By the oldest version that a client may speak."""
 
 
 def build_contexts(material: Material, cipher_suites: str = "") -> TlsContexts:
@@ -69,9 +79,13 @@ def build_contexts(material: Material, cipher_suites: str = "") -> TlsContexts:
         client.set_alpn_protos([_ALPN])
         server = _profile(SSL.TLS_SERVER_METHOD, material, cipher_suites)
         server.set_alpn_select_callback(_select_protocol)
+        foreign_client = _foreign(SSL.TLS_CLIENT_METHOD, material, cipher_suites)
+        foreign_server = {
+            oldest: _foreign(SSL.TLS_SERVER_METHOD, material, cipher_suites, oldest) for oldest in TlsVersion
+        }
     except (SSL.Error, crypto.Error) as error:
         raise BadCertificate("unusable", f"OpenSSL does not take this certificate, key or bundle: {error}") from error
-    return TlsContexts(client, server)
+    return TlsContexts(client, server, foreign_client, foreign_server)
 
 
 def verify_failure(connection: SSL.Connection) -> str | None:
@@ -83,6 +97,23 @@ def verify_failure(connection: SSL.Connection) -> str | None:
 def verified_chain(connection: SSL.Connection) -> tuple[x509.Certificate, ...]:
     """The peer's chain as it was verified: leaf first, root of our bundle last; empty before the handshake."""
     return tuple(connection.get_verified_chain(as_cryptography=True) or ())
+
+
+def _foreign(
+    method: int, material: Material, cipher_suites: str, oldest: TlsVersion = TlsVersion.TLS_1_3
+) -> SSL.Context:
+    """For peers that are no sidecars: each connection has a handshake of its own, and no protocol is agreed on.
+
+    There may be thousands of connections, so an idle one gives its buffers back.
+    """
+    context = _profile(method, material, cipher_suites)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _judge_chain)
+    if oldest is TlsVersion.TLS_1_2:
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        suites = cipher_suites.split(":") if cipher_suites else _CIPHERS_OF_1_2
+        context.set_cipher_list(":".join(_CIPHERS_OF_1_2[suite] for suite in suites).encode())
+    return context
 
 
 def _profile(method: int, material: Material, cipher_suites: str) -> SSL.Context:
@@ -109,18 +140,23 @@ def _profile(method: int, material: Material, cipher_suites: str) -> SSL.Context
     return context
 
 
-def _judge(connection: SSL.Connection, _certificate: crypto.X509, error: int, _depth: int, ok: int) -> bool:
-    """Keep OpenSSL's verdict and the first thing that was wrong, in the connection's application data.
+def _judge(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+    """As `_judge_chain`, and a peer that offers no ALPN at all is refused here.
 
-    A peer that offers no ALPN at all is refused here: OpenSSL then never asks `_select_protocol`, and would go on.
+    OpenSSL then never asks `_select_protocol`, and would go on.
     """
-    reason: str | None = None
-    if not ok:
-        reason = _REASONS.get(error) or f"other:{error}"
-    elif connection.get_alpn_proto_negotiated() != _ALPN:
-        reason = "wrong_alpn"
-    if reason is None:
-        return True
+    if ok and connection.get_alpn_proto_negotiated() != _ALPN:
+        return _refused(connection, "wrong_alpn")
+    return _judge_chain(connection, certificate, error, depth, ok)
+
+
+def _judge_chain(connection: SSL.Connection, _certificate: crypto.X509, error: int, _depth: int, ok: int) -> bool:
+    """OpenSSL's verdict."""
+    return bool(ok) or _refused(connection, _REASONS.get(error) or f"other:{error}")
+
+
+def _refused(connection: SSL.Connection, reason: str) -> bool:
+    """Keep the first thing that was wrong, in the connection's application data."""
     if connection.get_app_data() is None:
         connection.set_app_data(reason)
     return False

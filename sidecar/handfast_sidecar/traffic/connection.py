@@ -11,6 +11,15 @@ OK = "ok"
 """The reason of a connection that ended as its two ends ended it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """The TLS of a connection that is not in a tunnel; the three names are those of a `Tunnel`."""
+
+    version: str
+    cipher: str
+    group: str
+
+
 @dataclass(slots=True)
 class Connection:
     """Filled in while the connection lives; `traffic.telemetry` turns it into a line and counts."""
@@ -25,6 +34,8 @@ class Connection:
     endpoint: str = ""
     """Address and port it was carried to, where that is not the destination."""
     tunnel: Tunnel | None = None
+    protection: Protection | None = None
+    """Where a foreign peer's own TLS carries it, and no tunnel does."""
     bytes_out: int = 0
     """From this pod's application."""
     bytes_in: int = 0

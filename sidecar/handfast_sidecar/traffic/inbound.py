@@ -6,16 +6,20 @@ A sidecar is no open relay: it connects to its own pod's addresses alone, and ne
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final
 
+from handfast_sidecar.identity.reload import Identity
+from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.loop.deadlines import Deadlines
 from handfast_sidecar.policy.in_force import PolicyInForce
 from handfast_sidecar.policy.verdict import Verdict, plaintext_verdict, tunnel_verdict
 from handfast_sidecar.traffic.connection import Connection, Journal
 from handfast_sidecar.traffic.dial import dial
+from handfast_sidecar.traffic.foreign import ForeignPort
 from handfast_sidecar.traffic.original_destination import original_destination
 from handfast_sidecar.traffic.plain import PlainRelay
+from handfast_sidecar.traffic.proxy_header import Caller, proxy_header
 from handfast_sidecar.traffic.relay import Relay
 from handfast_sidecar.traffic.server_stream import ServerStream
 from handfast_sidecar.traffic.sockets import abort
@@ -41,14 +45,19 @@ class Inbound:
         pod_ips: frozenset[str],
         trust_domain: Callable[[], str],
         journal: Journal,
+        identity: Callable[[], Identity],
         *,
+        proxy_protocol_ports: frozenset[int] = frozenset(),
         destination_of: Callable[[socket.socket, str], tuple[str, int]] = original_destination,
     ) -> None:
         self._policy = policy
         self._pod_ips = pod_ips
         self._trust_domain = trust_domain
         self._journal = journal
+        self.proxy_protocol_ports = proxy_protocol_ports
+        """On these the application is told who calls."""
         self._destination_of = destination_of
+        self._foreign = ForeignPort(self, identity)
         self._waiting: set[asyncio.Task[None]] = set()
         self.relays: set[Relay | PlainRelay] = set()
         self.draining = False
@@ -83,19 +92,49 @@ class Inbound:
             self.released()
             return
         connection = Connection("in", source, source_port, address, port)
-        verdict = plaintext_verdict(self._policy.policy, port)
-        if address not in self._pod_ips:
-            verdict = Verdict(False, verdict.rule, "not_local", f"{address} is not an address of this pod")
+        foreign = self._policy.policy.foreign
+        if port in foreign.ports and address in self._pod_ips:
+            self._foreign.accepted(sock, connection, foreign.min_version)
+        else:
+            self.pass_plain(sock, connection)
+
+    def pass_plain(self, sock: socket.socket, connection: Connection) -> None:
+        """Judge a plaintext connection and connect it."""
+        verdict = plaintext_verdict(self._policy.policy, connection.destination_port)
+        if connection.destination not in self._pod_ips:
+            sentence = f"{connection.destination} is not an address of this pod"
+            verdict = Verdict(False, verdict.rule, "not_local", sentence)
         connection.rule = verdict.rule
         if not verdict.allowed:
-            self._refuse(sock, connection, verdict.reason, verdict.sentence)
+            self.refuse(sock, connection, verdict.reason, verdict.sentence)
             return
-        task = asyncio.create_task(self._pass_on(sock, connection))
+        self.start(self._pass_on(sock, connection))
+
+    def judge_peer(self, connection: Connection, peer: SpiffeId) -> Verdict:
+        """Whether a foreign peer's connection may reach the application: by the same rules as a stream."""
+        verdict = tunnel_verdict(self._policy.policy, peer, self._trust_domain(), connection.destination_port)
+        if self.draining:
+            verdict = Verdict(False, verdict.rule, Reason.SHUTTING_DOWN.word, "the pod is ending")
+        connection.rule = verdict.rule
+        return verdict
+
+    def start(self, work: Coroutine[object, object, None]) -> None:
+        """Run what a connection has to wait for; `stop` ends it."""
+        task = asyncio.create_task(work)
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
+    def header(self, connection: Connection) -> bytes:
+        """What the application is told of a connection, on `proxy_protocol_ports`."""
+        tls, peer = connection.tunnel or connection.protection, connection.peer
+        caller = Caller(peer, tls.version, tls.cipher) if tls is not None and peer is not None else None
+        return proxy_header(
+            connection.source, connection.source_port, connection.destination, connection.destination_port, caller
+        )
+
     def stop(self, reason: str) -> None:
         """End every connection."""
+        self._foreign.stop()
         for task in list(self._waiting):
             task.cancel()
         for relay in list(self.relays):
@@ -118,27 +157,42 @@ class Inbound:
         self._journal.connection_over(connection)
 
     async def _pass_on(self, sock: socket.socket, connection: Connection) -> None:
+        target = await self.application(sock, connection)
+        if target is not None:
+            self.carry(PlainRelay(sock, target, connection, self.plain_over))
+
+    async def application(self, sock: socket.socket, connection: Connection) -> socket.socket | None:
+        """A connection to the application for one that was accepted; None when that one had to be refused."""
         try:
-            target = await dial(connection.destination, connection.destination_port, APP_DIAL_TIMEOUT_S)
+            return await dial(connection.destination, connection.destination_port, APP_DIAL_TIMEOUT_S)
         except OSError as error:
             self.unanswered(connection.destination, connection.destination_port)
-            self._refuse(
-                sock, connection, Reason.CONNECTION_REFUSED.word, f"the application: {error.strerror or error}"
-            )
+            self.refuse(sock, connection, Reason.CONNECTION_REFUSED.word, f"the application: {error.strerror or error}")
+            return None
         except BaseException:
-            self._refuse(sock, connection, "internal", "the proxy stopped while it was connecting")
+            self.refuse(sock, connection, "internal", "the proxy stopped while it was connecting")
             raise
-        else:
-            relay = PlainRelay(sock, target, connection, self._plain_over)
-            self.connected(relay)
-            relay.start()
 
-    def _plain_over(self, relay: PlainRelay) -> None:
+    def carry(self, relay: PlainRelay) -> None:
+        """Both ends of a connection are there."""
+        self.connected(relay)
+        relay.start()
+        if relay.connection.destination_port in self.proxy_protocol_ports:
+            relay.greet(self.header(relay.connection))
+
+    def plain_over(self, relay: PlainRelay) -> None:
+        """A connection that is on no stream ended."""
         self.relays.discard(relay)
         self.released()
         self._journal.connection_over(relay.connection)
 
-    def _refuse(self, sock: socket.socket, connection: Connection, reason: str, sentence: str) -> None:
+    def refuse(self, sock: socket.socket, connection: Connection, reason: str, sentence: str) -> None:
+        """Abort a connection, and say why."""
+        abort(sock)
+        self.refused(connection, reason, sentence)
+
+    def refused(self, connection: Connection, reason: str, sentence: str) -> None:
+        """Say why a connection was refused, whose socket is closed."""
         log.warning(
             "inbound connection refused",
             extra={
@@ -148,7 +202,6 @@ class Inbound:
                 "detail": sentence,
             },
         )
-        abort(sock)
         connection.refused, connection.reason = True, reason
         self.released()
         self._journal.connection_over(connection)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
 
 from handfast_sidecar.config.ports import PortRange
+from handfast_sidecar.identity.reload import Identity
 from handfast_sidecar.observe.proc_net import listeners
 from handfast_sidecar.policy.effective import Mode
 from handfast_sidecar.policy.in_force import PolicyInForce
@@ -37,9 +38,14 @@ class LoopbackInbound(Inbound):
         pod_ips: frozenset[str],
         trust_domain: Callable[[], str],
         journal: Journal,
+        identity: Callable[[], Identity],
+        *,
+        proxy_protocol_ports: frozenset[int] = frozenset(),
     ) -> None:
         """`ports`: those that are reached on loopback."""
-        super().__init__(policy, pod_ips, trust_domain, journal)
+        super().__init__(
+            policy, pod_ips, trust_domain, journal, identity, proxy_protocol_ports=proxy_protocol_ports
+        )
         self._ports = tuple(ports)
         self._looked: set[int] = set()
 

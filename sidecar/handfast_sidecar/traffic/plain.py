@@ -14,7 +14,7 @@ from handfast_sidecar.traffic.connection import OK, Connection
 from handfast_sidecar.traffic.sockets import abort
 
 READ_BYTES: Final = 64 * 1024
-_SHARED: Final = memoryview(mmap.mmap(-1, READ_BYTES, flags=mmap.MAP_PRIVATE))
+SHARED: Final = memoryview(mmap.mmap(-1, READ_BYTES, flags=mmap.MAP_PRIVATE))
 """What is read is sent within the same call; only what was not taken is copied."""
 
 
@@ -31,22 +31,28 @@ class PlainRelay:
         finished: Callable[["PlainRelay"], None],
     ) -> None:
         self.connection = connection
+        self._tie(Side(self, dialler), Side(self, target), finished)
+
+    def _tie(self, dialler: "Side", target: "Side", finished: Callable[["PlainRelay"], None]) -> None:
         self._finished = finished
         self._over = False
-        self._dialler = _Side(self, dialler)
-        other = _Side(self, target)
-        self._dialler.other, other.other = other, self._dialler
+        self._dialler = dialler
+        dialler.other, target.other = target, dialler
 
     def start(self) -> None:
         """Begin to carry."""
         for side in (self._dialler, self._dialler.other):
             side.read_on()
 
+    def greet(self, header: bytes) -> None:
+        """Send bytes of our own to the side that was reached; after `start`, before anything was carried."""
+        self._dialler.other.write(memoryview(header))
+
     def stop(self, reason: str) -> None:
         """End it in both directions, now."""
         self.close(reason, with_rst=True)
 
-    def carried(self, source: "_Side", count: int) -> None:
+    def carried(self, source: "Side", count: int) -> None:
         """Count bytes read from a side."""
         if (source is self._dialler) == (self.connection.direction == "out"):
             self.connection.bytes_out += count
@@ -74,20 +80,32 @@ class PlainRelay:
         self._finished(self)
 
 
-class _Side:
+class Side:
     """One socket, and the bytes that wait for it."""
 
-    __slots__ = ("_pending", "_poller", "_reading", "_relay", "fd", "fin_passed", "fin_wanted", "other", "sock")
+    __slots__ = (
+        "_pending",
+        "_poller",
+        "_reading",
+        "_relay",
+        "_send",
+        "fd",
+        "fin_passed",
+        "fin_wanted",
+        "other",
+        "sock",
+    )
 
     def __init__(self, relay: PlainRelay, sock: socket.socket) -> None:
         self._relay = relay
         self._poller = poller.current()
         self.sock = sock
         self.fd = sock.fileno()
+        self._send: Callable[[memoryview], int] = sock.send
         self._pending: memoryview | None = None
         self._reading = False
         self.fin_wanted = self.fin_passed = False
-        self.other: _Side
+        self.other: Side
 
     def read_on(self) -> None:
         if not (self._reading or self.other.fin_wanted):
@@ -117,7 +135,7 @@ class _Side:
         if not self._reading or events == WRITE:
             return
         try:
-            count = self.sock.recv_into(_SHARED)
+            count = self.sock.recv_into(SHARED)
         except BlockingIOError:
             return
         except OSError:
@@ -125,7 +143,7 @@ class _Side:
             return
         if count:
             self._relay.carried(self, count)
-            self.other.write(_SHARED[:count])
+            self.other.write(SHARED[:count])
         else:
             self.pause()
             self.other.fin()
@@ -133,7 +151,7 @@ class _Side:
     def write(self, view: memoryview) -> None:
         """Send to this side; the other is read again when all is sent."""
         try:
-            sent = self.sock.send(view)
+            sent = self._send(view)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -149,12 +167,17 @@ class _Side:
         self.fin_wanted = True
         if self._pending is None and not self.fin_passed:
             try:
-                self.sock.shutdown(socket.SHUT_WR)
+                self.fin_passed = self._half_close()
             except OSError:
                 self._aborted()
                 return
-            self.fin_passed = True
-            self._relay.side_over()
+            if self.fin_passed:
+                self._relay.side_over()
+
+    def _half_close(self) -> bool:
+        """Whether the other end was told that no more comes. Raises OSError."""
+        self.sock.shutdown(socket.SHUT_WR)
+        return True
 
     def _aborted(self) -> None:
         """End both; before that, pass on what this side said before it aborted, as far as the other takes it."""
@@ -172,7 +195,7 @@ class _Side:
         if self._pending is None:
             return
         try:
-            sent = self.sock.send(self._pending)
+            sent = self._send(self._pending)
         except BlockingIOError:
             return
         except OSError:

@@ -74,6 +74,21 @@ class Relay:
             self._reading = True
             self._watch()
 
+    def greet(self, header: bytes) -> None:
+        """Send bytes of our own to the application, before any of the peer's."""
+        try:
+            sent = self._send(header)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._app_aborted()
+            return
+        rest = memoryview(header)[sent:]
+        if rest and self._hold(rest):
+            # They are no bytes of the peer's, so he must not be credited with them when they are sent.
+            self.stream.credit(-len(rest), keeps_up=False)
+            self._watch()
+
     def data(self, view: memoryview) -> None:
         """Bytes for the application: at once as many as its socket takes, the rest when it reads on."""
         if self._over:

@@ -123,6 +123,8 @@ class ServerStream:
         stream.sink = relay
         self._inbound.connected(relay)
         relay.start()
+        if self.connection.destination_port in self._inbound.proxy_protocol_ports:
+            relay.greet(self._inbound.header(self.connection))
         if self._pending:
             relay.data(memoryview(self._pending))
         if self._ended:

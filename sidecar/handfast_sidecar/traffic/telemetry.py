@@ -9,7 +9,7 @@ from handfast_sidecar.observe import access_log
 from handfast_sidecar.observe.access_log import ALLOWED, REFUSED, ConnectionRecord
 from handfast_sidecar.observe.evidence import EdgeTable
 from handfast_sidecar.observe.metrics import Registry
-from handfast_sidecar.traffic.connection import OK, Connection
+from handfast_sidecar.traffic.connection import OK, Connection, Protection
 from handfast_sidecar.tunnel.connection import Tunnel
 
 log = logging.getLogger(__name__)
@@ -58,12 +58,14 @@ class Telemetry:
     def connection_opened(self, connection: Connection) -> None:
         """An application's connection is carried from now on."""
         connection.opened = True
-        self._opened_connections.labels(connection.direction, _word(encrypted=connection.tunnel is not None)).inc()
+        self._opened_connections.labels(
+            connection.direction, _word(encrypted=(connection.tunnel or connection.protection) is not None)
+        ).inc()
 
     def connection_over(self, connection: Connection) -> None:
         """An application's connection ended, or was refused."""
-        tunnel = connection.tunnel
-        direction, encrypted = connection.direction, tunnel is not None
+        tls = connection.tunnel or connection.protection
+        direction, encrypted = connection.direction, tls is not None
         edge = self.edges.edge(
             direction,
             str(connection.peer) if connection.peer is not None else _other_end(connection),
@@ -86,7 +88,7 @@ class Telemetry:
             self._bytes.labels("out", word).inc(connection.bytes_out)
             if not encrypted:
                 self._plaintext.labels(direction).inc()
-        access_log.write(self._record(connection, tunnel))
+        access_log.write(self._record(connection, tls))
 
     def tunnel_opened(self, side: str) -> Callable[[Tunnel], None]:
         """What to call with each tunnel of a side: `client` or `server`."""
@@ -119,7 +121,7 @@ class Telemetry:
         """What to call with the reason of each failed handshake."""
         return lambda reason: self._failures.labels(side, reason).inc()
 
-    def _record(self, connection: Connection, tunnel: Tunnel | None) -> ConnectionRecord:
+    def _record(self, connection: Connection, tls: Tunnel | Protection | None) -> ConnectionRecord:
         return ConnectionRecord(
             direction=connection.direction,
             own=self._own(),
@@ -129,9 +131,9 @@ class Telemetry:
             bytes_in=connection.bytes_in,
             bytes_out=connection.bytes_out,
             duration_s=time.monotonic() - connection.started,
-            tls_version=tunnel.version if tunnel is not None else "",
-            cipher=tunnel.cipher if tunnel is not None else "",
-            group=tunnel.group if tunnel is not None else "",
+            tls_version=tls.version if tls is not None else "",
+            cipher=tls.cipher if tls is not None else "",
+            group=tls.group if tls is not None else "",
             verdict=REFUSED if connection.refused else ALLOWED,
             rule=connection.rule,
             reason="" if connection.reason == OK else connection.reason,

@@ -1,4 +1,4 @@
-"""From a connected socket to a tunnel whose peer is known: handshake, ALPN, and the X509-SVID checks of both sides.
+"""From a connected socket to a peer that is known: handshake, ALPN, and the X509-SVID checks of both sides.
 
 OpenSSL checks the chain; that the leaf may speak as a workload is checked here, because OpenSSL accepts a CA
 certificate as a leaf.
@@ -40,11 +40,20 @@ class Expectation:
 
     trust_domain: str
     identity: SpiffeId | None = None
+    alpn: str = ALPN_TUNNEL
+    """What the peer must have agreed to speak; empty: no protocol was negotiated, it is the applications' own."""
 
 
-async def secure(sock: socket.socket, context: SSL.Context, expected: Expectation, *, server: bool) -> Secured:
-    """Run the handshake and check the peer. Raises HandshakeFailed, and leaves closing the socket to the caller."""
+async def secure(
+    sock: socket.socket, context: SSL.Context, expected: Expectation, *, server: bool, server_name: str = ""
+) -> Secured:
+    """Run the handshake and check the peer. Raises HandshakeFailed, and leaves closing the socket to the caller.
+
+    A client that says for whom it asks gives `server_name`, a DNS name (RFC 6066, section 3).
+    """
     tls = ENGINE(context, sock, server=server)
+    if server_name:
+        tls.connection.set_tlsext_host_name(server_name.encode("idna"))
     try:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
             while (want := _step(tls)) is not None:
@@ -79,8 +88,8 @@ _VERIFY_SENTENCES: Final = {
 
 def check_peer(tls: TlsConnection, expected: Expectation) -> Leaf:
     """The peer's leaf, when it is an X509-SVID of the expected trust domain and identity. Raises HandshakeFailed."""
-    if tls.alpn != ALPN_TUNNEL:
-        raise HandshakeFailed("wrong_alpn", f"the peer chose the protocol {tls.alpn!r}, expected {ALPN_TUNNEL!r}")
+    if tls.alpn != expected.alpn:
+        raise HandshakeFailed("wrong_alpn", f"the peer chose the protocol {tls.alpn!r}, expected {expected.alpn!r}")
     chain = tls.peer_chain
     if not chain:
         raise HandshakeFailed("no_certificate", "the peer sent no certificate")
@@ -91,6 +100,6 @@ def check_peer(tls: TlsConnection, expected: Expectation) -> Leaf:
     if expected.identity is not None and leaf.spiffe_id != expected.identity:
         raise HandshakeFailed(
             "wrong_identity",
-            f"the peer is {leaf.spiffe_id}, but the directory says that {expected.identity} lives there",
+            f"the peer is {leaf.spiffe_id}, and {expected.identity} is expected at that address",
         )
     return leaf

@@ -118,13 +118,19 @@ class TlsConnection:
             raise ConnectionResetError(f"TLS: {_text(error)}") from error
         return sent
 
-    def close_notify(self) -> None:
-        """Tell the peer that no more will come (RFC 8446 6.1), as far as the socket takes it."""
+    def close_notify(self) -> bool:
+        """Tell the peer that no more will come (RFC 8446 6.1); it may still send, and is read as before.
+
+        False when the socket is full: then ask again, and never again after that.
+        """
         try:
             self._connection.shutdown()
+        except SSL.WantWriteError:
+            return False
         except (SSL.Error, OSError):
             # The peer may be gone already: closing is all that is left.
-            return
+            return True
+        return True
 
     @property
     def alpn(self) -> str:
@@ -159,7 +165,6 @@ def _text(error: SSL.Error) -> str:
 
 _NOT_TLS: Final = (
     "wrong version number",
-    "unsupported protocol",
     "http request",
     "https proxy request",
     "packet length too long",
@@ -182,6 +187,8 @@ _REASONS: Final = (
         "the peer refused our certificate as expired: check its clock and ours",
     ),
     ("unknown ca", "peer_refused_untrusted", "the peer does not trust our issuer: is it of another trust domain?"),
+    ("unsupported protocol", "tls_version", "the peer speaks another version of TLS than is allowed here"),
+    ("protocol version", "tls_version", "the peer does not allow the version of TLS that we speak"),
     ("no shared cipher", "no_common_cipher", "the peer allows none of our cipher suites: compare sidecar.cipherSuites"),
     ("bad certificate", "peer_refused", "the peer refused our certificate"),
     ("certificate unknown", "peer_refused", "the peer refused our certificate"),
@@ -196,5 +203,5 @@ def _handshake_failed(error: SSL.Error) -> HandshakeFailed:
         if needle in text:
             return HandshakeFailed(reason, f"{sentence} ({text})")
     if any(needle in text for needle in _NOT_TLS):
-        return HandshakeFailed("not_tls", f"what arrived is not TLS 1.3 ({text})")
+        return HandshakeFailed("not_tls", f"what arrived is no TLS ({text})")
     return HandshakeFailed("tls_error", f"TLS handshake failed: {text}")
