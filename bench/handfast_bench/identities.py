@@ -69,12 +69,20 @@ class Identities:
         leaf = issue(self.authority, LeafRequest(spiffe_id, name, uid, ttl, dns_names), datetime.now(UTC))
         return {FILE_CERTIFICATE: leaf.chain_pem, FILE_KEY: leaf.key_pem, FILE_BUNDLE: self.bundle_pem}
 
-    def write_pod(self, pod: Pod, directory: Path, *, ttl: timedelta = TTL) -> None:
+    def write_pod(
+        self,
+        pod: Pod,
+        directory: Path,
+        *,
+        ttl: timedelta = TTL,
+        policy: EffectivePolicy = STRICT,
+        revision: int = 1,
+    ) -> None:
         """A new version of the pod's Secret, swapped in as kubelet does."""
         config = SidecarConfig(
-            revision=1,
+            revision=revision,
             trust_domain=TRUST_DOMAIN,
-            policy=STRICT,
+            policy=policy,
             directory=DirectoryAddress(CONTROL_IP, DIRECTORY_PORT, SETTINGS.directory_id),
             cluster_ranges=parse_ranges(RANGES),
         )

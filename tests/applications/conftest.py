@@ -7,7 +7,7 @@ tried is none that works.
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,16 +69,23 @@ class Meshed:
         return self.pair.metric(SERVER, "handfast_connections_opened_total", direction="in", encrypted=encrypted)
 
 
-@pytest.fixture(scope="module")
-def meshed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meshed]:
-    """Ready for connections from one pod to the other."""
+@contextmanager
+def pair_of_pods(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Meshed]:
+    """Two meshed pods, whose sidecars are told what stands in `environment` too."""
     try:
         with pytest.MonkeyPatch.context() as patch, namespaces() as spaces:
             patch.setenv("PYTHONPATH", str(BENCH))  # for the processes that the pair starts
-            with sidecars(spaces, tmp_path_factory.mktemp("pair")) as pair:
+            with sidecars(spaces, folder, environment=environment) as pair:
                 yield Meshed(spaces, pair)
     except BenchFailed as failure:
         pytest.fail(f"{failure}: run `make test` as root")
+
+
+@pytest.fixture(scope="module")
+def meshed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meshed]:
+    """Ready for connections from one pod to the other."""
+    with pair_of_pods(tmp_path_factory.mktemp("pair")) as meshed:
+        yield meshed
 
 
 @pytest.fixture(scope="session")

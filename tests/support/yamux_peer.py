@@ -5,21 +5,16 @@ What the program does is asked for, and what it says is waited for, by stream an
 
 import asyncio
 import hashlib
-import os
-import shutil
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import pytest
-
-from cluster.kube import commands
-from cluster.kube.build import locked
 from handfast_sidecar.tunnel.frames import INITIAL_WINDOW, Flag
 from handfast_sidecar.tunnel.mux import Mux
 from handfast_sidecar.tunnel.stream import Stream
+from support import go_program
 from support.outgoing import taken
 
 SOURCES: Final = Path(__file__).parents[1] / "tunnel" / "interop" / "yamuxpeer"
@@ -39,25 +34,7 @@ def summed(data: bytes) -> str:
 
 def built() -> Path:
     """The program, compiled when its sources are new; without Go the test is skipped, but never in CI."""
-    if shutil.which("go") is None:
-        reason = "Go is missing: HashiCorp's yamux cannot be built (go.dev/dl, or apt-get install golang)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "handfast"
-    cache = Path(os.environ.get("HANDFAST_CACHE") or user_cache).resolve() / "yamuxpeer"
-    cache.mkdir(parents=True, exist_ok=True)
-    texts = [(SOURCES / name).read_bytes() for name in ("go.mod", "go.sum", "main.go")]
-    program = cache / hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
-    with locked(cache / "build.lock"):
-        if not program.exists():
-            unfinished = program.with_suffix(".unfinished")
-            alone = os.environ | {"GOWORK": "off", "CGO_ENABLED": "0"}
-            commands.build(
-                ["go", "build", "-trimpath", "-buildvcs=false", "-o", unfinished, "."], cwd=SOURCES, env=alone
-            )
-            unfinished.rename(program)
-    return program
+    return go_program.built(SOURCES, "HashiCorp's yamux cannot be built")
 
 
 class Application:

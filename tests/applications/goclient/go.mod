@@ -1,0 +1,3 @@
+module handfast.dev/tests/goclient
+
+go 1.24
