@@ -34,6 +34,7 @@ class ForeignClient:
 
     def __init__(self, port: int, context: SSL.Context, session: object = None) -> None:
         self.sock = socket.create_connection((HOST, port))
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.opened.append(self.sock)
         self.tls = SSL.Connection(context, self.sock)
         if session is not None:

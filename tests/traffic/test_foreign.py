@@ -13,13 +13,25 @@ from OpenSSL import SSL
 
 from handfast_sidecar.policy.effective import EffectivePolicy, ForeignRule, Mode, ModeRule, TlsVersion
 from handfast_sidecar.traffic import foreign
-from handfast_sidecar.traffic.connection import OK
+from handfast_sidecar.traffic.connection import OK, Connection
 from handfast_sidecar.traffic.tls_relay import TlsRelay
 from handfast_sidecar.tunnel import handshake
 from handfast_sidecar.tunnel.direct import DirectTls
 from handfast_sidecar.tunnel.tls import TlsConnection
 from support.foreign import ForeignClient, client_context
-from support.mesh import AUTHORITY, CLIENT_ID, HOST, SERVER_ID, Server, application, echo, greet, identity, is_reset
+from support.mesh import (
+    AUTHORITY,
+    CLIENT_ID,
+    HOST,
+    SERVER_ID,
+    STRICT,
+    Server,
+    application,
+    echo,
+    greet,
+    identity,
+    is_reset,
+)
 from support.pki import Issued, TestAuthority, usage
 
 CURL_ID = "spiffe://test.example/ns/outside/sa/curl"
@@ -136,6 +148,82 @@ async def test_a_client_that_has_ended_still_gets_its_whole_answer_however_late_
         assert await outside(client.read_to_end) == bytes(size)
         ended = await server.ended.next()
         assert (ended.bytes_in, ended.bytes_out, ended.reason) == (3, size, OK)
+
+
+def fill(sock: socket.socket) -> int:
+    """Put bytes into a socket, past whoever owns it, until it takes no more; how many."""
+    size = 0
+    with suppress(BlockingIOError):
+        while True:
+            size += sock.send(bytes(1 << 16))
+    return size
+
+
+async def relay_of(server: Server) -> TlsRelay:
+    """The one that runs."""
+    await until(lambda: server.inbound.relays)
+    [relay] = server.inbound.relays
+    assert isinstance(relay, TlsRelay)
+    return relay
+
+
+async def test_an_end_for_which_the_clients_socket_has_no_room_is_told_when_it_has() -> None:
+    gate = asyncio.Event()
+
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"!")
+        await gate.wait()
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+
+    async with serving(end) as (server, port):
+        client = await outside(lambda: ForeignClient(port, client_context(GOOD)).handshake())
+        relay = await relay_of(server)
+        assert await outside(lambda: client.read(1)) == b"!", "and what the handshake left behind"
+        size = fill(relay._dialler.sock)
+        gate.set()
+        await until(lambda: relay._dialler._pending is not None)
+
+        def read() -> bytes:
+            assert len(client.sock.recv(size, socket.MSG_WAITALL)) == size
+            return client.read_to_end()
+
+        assert await outside(read) == b"", "close_notify came, and not a bare FIN"
+        client.finish()
+        assert (await server.ended.next()).reason == OK
+
+
+@pytest.mark.parametrize("application_is_slow", [False, True])
+async def test_a_close_notify_that_comes_with_the_last_record_is_heard_though_no_fin_follows(
+    application_is_slow: bool,
+) -> None:
+    deaf, gate = asyncio.Event(), asyncio.Event()
+    got: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    record = 16 << 10
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        deaf.set()
+        await gate.wait()
+        reader._transport.resume_reading()  # type: ignore[attr-defined]
+        got.set_result(len(await reader.read()))
+        writer.close()
+
+    async with serving(count) as (server, port):
+        client = await outside(lambda: ForeignClient(port, client_context(GOOD)).handshake())
+        relay = await relay_of(server)
+        await deaf.wait()
+        filled = fill(relay._dialler.other.sock) if application_is_slow else 0
+        # In the loop's own thread, so that all is there when the loop looks.
+        client.tls.sendall(bytes(record))
+        client.tls.shutdown()
+        if application_is_slow:
+            await until(lambda: relay._dialler.other._pending is not None)
+        gate.set()
+        assert await asyncio.wait_for(got, 10) == filled + record
+        assert await outside(client.read_to_end) == b""
+        assert (await server.ended.next()).reason == OK
 
 
 async def test_after_the_servers_end_the_client_may_still_send() -> None:
@@ -552,6 +640,15 @@ async def test_a_peer_that_the_policy_does_not_let_in_is_denied_by_name() -> Non
         await outside(call)
         ended = await server.ended.next()
         assert (ended.refused, ended.reason, str(ended.peer), ended.rule) == (True, "denied", CURL_ID, ORIGIN)
+
+
+async def test_a_port_that_the_policy_closes_during_a_handshake_is_closed() -> None:
+    async with serving(echo) as (server, _port):
+        connection = Connection("in", HOST, 1, *server.plain_destination)
+        assert server.inbound.judge_peer(connection, CLIENT_ID).allowed
+        server.policy.offer(STRICT, 2)
+        verdict = server.inbound.judge_peer(connection, CLIENT_ID)
+        assert (verdict.allowed, verdict.reason) == (False, "denied")
 
 
 async def test_a_foreign_port_that_nothing_serves_is_refused_with_its_reason() -> None:

@@ -11,6 +11,7 @@ from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.policy.effective import EffectivePolicy, ForeignRule
 from handfast_sidecar.traffic.connection import OK, Connection
 from handfast_sidecar.traffic.proxy_header import LOCAL, Caller, proxy_header
+from handfast_sidecar.traffic.relay import Relay
 from handfast_sidecar.tunnel import preface
 from handfast_sidecar.tunnel.frames import INITIAL_WINDOW
 from support.foreign import ForeignClient, client_context
@@ -178,7 +179,8 @@ async def test_a_header_that_the_socket_does_not_take_at_once_still_comes_first_
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await gate.wait()
-        got.set_result(await reader.read())
+        got.set_result(await reader.readexactly(len(head) + len(body)))
+        await reader.read()
         writer.close()
 
     async with application(serve) as port, mesh(port, policy=EffectivePolicy()) as (client, server):
@@ -192,10 +194,12 @@ async def test_a_header_that_the_socket_does_not_take_at_once_still_comes_first_
         listener = client.listener if way == "by tunnel" else server.plain_listener
         _reader, writer = await asyncio.open_connection(HOST, listener.port)
         writer.write(body)
-        writer.write_eof()
         while not server.inbound.relays:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0)
+        [relay] = server.inbound.relays
         gate.set()
         assert await asyncio.wait_for(got, 20) == head + body
+        if isinstance(relay, Relay):
+            assert relay.stream.recv_window <= relay.stream.window, "he was not credited with bytes that he never sent"
         writer.close()
         assert (await server.ended.next()).reason == OK

@@ -94,6 +94,7 @@ class Inbound:
         connection = Connection("in", source, source_port, address, port)
         foreign = self._policy.policy.foreign
         if port in foreign.ports and address in self._pod_ips:
+            connection.rule = foreign.origin
             self._foreign.accepted(sock, connection, foreign.min_version)
         else:
             self.pass_plain(sock, connection)
@@ -112,10 +113,15 @@ class Inbound:
 
     def judge_peer(self, connection: Connection, peer: SpiffeId) -> Verdict:
         """Whether a foreign peer's connection may reach the application: by the same rules as a stream."""
-        verdict = tunnel_verdict(self._policy.policy, peer, self._trust_domain(), connection.destination_port)
+        policy, port = self._policy.policy, connection.destination_port
+        verdict = tunnel_verdict(policy, peer, self._trust_domain(), port)
         if self.draining:
             verdict = Verdict(False, verdict.rule, Reason.SHUTTING_DOWN.word, "the pod is ending")
-        connection.rule = verdict.rule
+        elif verdict.allowed and port not in policy.foreign.ports:
+            sentence = f"port {port} was closed to foreign clients during the handshake"
+            verdict = Verdict(False, verdict.rule, Reason.DENIED.word, sentence)
+        if not verdict.allowed:
+            connection.rule = verdict.rule
         return verdict
 
     def start(self, work: Coroutine[object, object, None]) -> None:
