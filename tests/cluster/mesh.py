@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cluster.cluster import Cluster
 from cluster.kube.manifests import Manifest
 from handfast_bench.scrape import Scrape
 from handfast_sidecar.identity.leaf import Leaf, read_svid
 from handfast_sidecar.wellknown import ADMIN_PORT, IDENTITY_VOLUME, PROXY_CONTAINER
+from support.pki import TestAuthority
 
 T = TypeVar("T")
 TRUST_DOMAIN = "cluster.local"
@@ -84,6 +87,15 @@ def secret_name(pod: Manifest) -> str:
 def secret_of(cluster: Cluster, pod: str, namespace: str) -> Manifest:
     """The Secret with a pod's leaf, key, bundle and configuration."""
     return cluster.get("secret", secret_name(cluster.get("pod", pod, namespace)), namespace)
+
+
+def authority_of(cluster: Cluster, namespace: str) -> TestAuthority:
+    """The cluster's own root, from the operator's namespace."""
+    [secret] = cluster.list("secrets", namespace, selector="handfast.dev/authority")
+    certificate = x509.load_pem_x509_certificate(b64decode(secret["data"]["tls.crt"]))
+    key = load_pem_private_key(b64decode(secret["data"]["tls.key"]), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return TestAuthority.of(TRUST_DOMAIN, certificate, key)
 
 
 def leaf_of(secret: Manifest) -> Leaf:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from OpenSSL import SSL
 
+from handfast_sidecar.config.cipher_suites import KNOWN
 from handfast_sidecar.errors import BadCertificate, HandfastError, HandshakeFailed
 from handfast_sidecar.identity.contexts import (
     build_contexts,
@@ -22,6 +23,7 @@ from handfast_sidecar.identity.contexts import (
     verified_chain,
     verify_failure,
 )
+from handfast_sidecar.policy.effective import TlsVersion
 from handfast_sidecar.wellknown import ALPN_DIRECTORY, ALPN_TUNNEL
 from support.pki import Issued, TestAuthority, new_key, plain_config, write_files
 
@@ -178,6 +180,24 @@ def test_tls_12_is_refused() -> None:
     client.set_max_proto_version(SSL.TLS1_2_VERSION)
     with handshake(client, contexts(GOOD)[1]) as (_near, far):
         assert "unsupported protocol" in str(far.error)
+
+
+@pytest.mark.parametrize("suite", ["", *KNOWN])
+def test_under_tls_12_the_cipher_is_nearest_to_the_allowed_suite_and_never_without_forward_secrecy(suite: str) -> None:
+    server = build_contexts(GOOD.material(CONFIG), suite).foreign_server[TlsVersion.TLS_1_2]
+    client, weak = foreign([]), foreign([])
+    for each in (client, weak):
+        each.set_max_proto_version(SSL.TLS1_2_VERSION)
+    weak.set_cipher_list(b"AES128-GCM-SHA256:ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0")
+    nearest = {
+        "TLS_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "TLS_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    }
+    with handshake(client, server) as (near, far):
+        assert (near.error, far.error) == (None, None)
+        assert near.connection.get_cipher_name() == nearest.get(suite, "ECDHE-ECDSA-AES256-GCM-SHA384")
+    with handshake(weak, server) as (_near, far):
+        assert "no shared cipher" in str(far.error)
 
 
 def test_a_session_cannot_be_resumed() -> None:

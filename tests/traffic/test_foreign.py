@@ -226,7 +226,8 @@ async def test_a_close_notify_that_comes_with_the_last_record_is_heard_though_no
         assert (await server.ended.next()).reason == OK
 
 
-async def test_after_the_servers_end_the_client_may_still_send() -> None:
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+async def test_after_the_servers_end_the_client_may_still_send(version: str) -> None:
     got: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def end_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -235,10 +236,10 @@ async def test_after_the_servers_end_the_client_may_still_send() -> None:
         got.set_result(len(await reader.read()))
         writer.close()
 
-    async with serving(end_first) as (server, port):
+    async with serving(end_first, oldest=TlsVersion.TLS_1_2) as (server, port):
 
         def call() -> None:
-            client = ForeignClient(port, client_context(GOOD)).handshake()
+            client = ForeignClient(port, client_context(GOOD, version)).handshake()
             assert client.read_to_end() == b"enough"
             client.tls.sendall(bytes(1 << 20))
             client.finish()

@@ -2,19 +2,15 @@
 
 import json
 import sys
-from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cluster.cluster import Cluster
 from cluster.conftest import NamespaceFactory
 from cluster.kube.workloads import Workloads
-from cluster.mesh import TRUST_DOMAIN, identity_of, metric, policy, proxy_log, until
+from cluster.mesh import TRUST_DOMAIN, authority_of, identity_of, metric, policy, proxy_log, until
 from cluster.release import Release
 from handfast_sidecar.wellknown import ALPN_TUNNEL, INBOUND_PORT, MESH_PORT, OUTBOUND_PORT
 from support import handshake
@@ -37,11 +33,7 @@ def mesh(cluster: Cluster, handfast: Release, workloads: Workloads, module_names
 @pytest.fixture(scope="module")
 def real_authority(cluster: Cluster, handfast: Release) -> TestAuthority:
     """The cluster's own root, in the hands of somebody who signs what the operator never would."""
-    [secret] = cluster.list("secrets", handfast.namespace, selector="handfast.dev/authority")
-    certificate = x509.load_pem_x509_certificate(b64decode(secret["data"]["tls.crt"]))
-    key = load_pem_private_key(b64decode(secret["data"]["tls.key"]), None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    return TestAuthority.of(TRUST_DOMAIN, certificate, key)
+    return authority_of(cluster, handfast.namespace)
 
 
 def dial(cluster: Cluster, address: str, folder: Path, issued: Issued | None, alpn: str = ALPN_TUNNEL) -> str:
