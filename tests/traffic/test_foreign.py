@@ -12,7 +12,8 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from handfast_sidecar.policy.effective import EffectivePolicy, ForeignRule, Mode, ModeRule, TlsVersion
-from handfast_sidecar.traffic import foreign
+from handfast_sidecar.traffic import backlog, foreign
+from handfast_sidecar.traffic.backlog import Backlog
 from handfast_sidecar.traffic.connection import OK, Connection
 from handfast_sidecar.traffic.tls_relay import TlsRelay
 from handfast_sidecar.tunnel import handshake
@@ -271,9 +272,33 @@ async def test_a_slow_client_stops_the_application_and_not_the_memory() -> None:
         held = relay._dialler._pending
         assert held is not None
         assert len(held) <= 1 << 16
+        assert backlog.POD.held == len(held)
         client.abort()
         await asyncio.wait_for(stuck.wait(), 10)
         assert (await server.ended.next()).reason == "aborted"
+        assert backlog.POD.held == 0
+
+
+@pytest.mark.parametrize("way", ["a foreign client", "in plaintext"])
+async def test_without_room_for_what_waits_a_connection_ends_and_leaves_nothing_behind(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = Backlog(limit=1000)
+    monkeypatch.setattr(backlog, "POD", pod)
+
+    async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(bytes(1 << 16))
+                await writer.drain()
+
+    async with serving(flood, Mode.PERMISSIVE) as (server, port):
+        if way == "in plaintext":
+            ForeignClient(port, client_context(None)).sock.sendall(b"plain")
+        else:
+            await outside(lambda: ForeignClient(port, client_context(GOOD)).handshake())
+        assert (await server.ended.next()).reason == "out_of_memory"
+        assert (pod.held, pod._holders) == (0, 0)
 
 
 async def test_a_slow_application_stops_the_client_and_not_the_memory() -> None:

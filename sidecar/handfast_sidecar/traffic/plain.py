@@ -1,6 +1,7 @@
 """Two plaintext sockets, tied together: what passes unchanged, because policy or the directory says so.
 
-Each direction has one buffer and stops reading while it is not empty, so memory is bounded by two buffers.
+Each direction has one buffer and stops reading while it is not empty, so memory is bounded by two buffers; all of them
+together by the pod's backlog.
 """
 
 import mmap
@@ -10,6 +11,7 @@ from typing import Final
 
 from handfast_sidecar.loop import poller
 from handfast_sidecar.loop.poller import ERROR, READ, WRITE
+from handfast_sidecar.traffic import backlog
 from handfast_sidecar.traffic.connection import OK, Connection
 from handfast_sidecar.traffic.sockets import abort
 
@@ -117,6 +119,9 @@ class Side:
         self._watch()
 
     def detach(self) -> None:
+        if self._pending is not None:
+            backlog.POD.give(len(self._pending), 0)
+            self._pending = None
         self._poller.closing(self.fd)
 
     def _watch(self) -> None:
@@ -158,9 +163,16 @@ class Side:
             self._aborted()
             return
         if sent < len(view):
-            self._pending = memoryview(bytes(view[sent:]))
-            self.other.pause()
-            self._watch()
+            self._hold(view[sent:])
+
+    def _hold(self, rest: memoryview) -> None:
+        """Keep what the socket does not take, and read no more of the other side; without room for it, end."""
+        if not backlog.POD.take(len(rest), 0):
+            self._relay.close("out_of_memory", with_rst=True)
+            return
+        self._pending = memoryview(bytes(rest))
+        self.other.pause()
+        self._watch()
 
     def fin(self) -> None:
         """The other side ended: pass it on after what is pending."""
@@ -202,6 +214,7 @@ class Side:
             self._aborted()
             return
         rest = self._pending[sent:]
+        backlog.POD.give(sent, len(rest))
         if rest:
             self._pending = rest
             return
