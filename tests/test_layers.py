@@ -54,7 +54,6 @@ PURE = [
     OPERATOR / "admission" / "injection.py",
     OPERATOR / "admission" / "patch.py",
     OPERATOR / "admission" / "probes.py",
-    OPERATOR / "admission" / "proxy_protocol.py",
     OPERATOR / "admission" / "refusals.py",
     OPERATOR / "admission" / "shape.py",
     OPERATOR / "admission" / "review.py",

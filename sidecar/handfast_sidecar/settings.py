@@ -1,15 +1,15 @@
 """What the container was started with: facts of the pod's spec, written into its environment by the webhook."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar
 
 from handfast_sidecar.config.cipher_suites import check_cipher_suites
-from handfast_sidecar.config.ports import PortRange, parse_ports
+from handfast_sidecar.config.ports import PortRange, parse_few_ports, parse_ports
 from handfast_sidecar.config.probes import ProbeTable
 from handfast_sidecar.config.upstreams import Upstream, parse_upstreams
-from handfast_sidecar.config.port_list import parse_ports as parse_port_list
 from handfast_sidecar.errors import BadConfig, BadInput
 from handfast_sidecar.wellknown import (
     CACHE_PATH,
@@ -25,6 +25,8 @@ from handfast_sidecar.wellknown import (
     INTERCEPTION_NONE,
     INTERCEPTION_REDIRECT,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,9 @@ class Settings:
             environment.get(ENV_LOG_LEVEL, "info"),
             check_cipher_suites(environment.get(ENV_CIPHER_SUITES, "")),
             _redirected(environment.get(ENV_INTERCEPTION, INTERCEPTION_REDIRECT)),
-            _ports(environment, ENV_LOOPBACK_PORTS),
-            _upstreams(environment.get(ENV_UPSTREAMS, "")),
-            proxy_protocol_ports=_port_list(environment, ENV_PROXY_PROTOCOL_PORTS),
+            _read(environment, ENV_LOOPBACK_PORTS, parse_ports),
+            _read(environment, ENV_UPSTREAMS, parse_upstreams),
+            proxy_protocol_ports=_read(environment, ENV_PROXY_PROTOCOL_PORTS, parse_few_ports),
         )
 
 
@@ -78,23 +80,8 @@ def _redirected(word: str) -> bool:
     return word == INTERCEPTION_REDIRECT
 
 
-def _ports(environment: Mapping[str, str], name: str) -> tuple[PortRange, ...]:
+def _read(environment: Mapping[str, str], name: str, parse: Callable[[str], T]) -> T:
     try:
-        return parse_ports(environment.get(name, ""))
+        return parse(environment.get(name, ""))
     except BadInput as error:
         raise BadConfig(f"{name}: {error}") from error
-
-
-def _upstreams(text: str) -> tuple[Upstream, ...]:
-    try:
-        return parse_upstreams(text)
-    except BadInput as error:
-        raise BadConfig(f"{ENV_UPSTREAMS}: {error}") from error
-
-
-def _port_list(environment: Mapping[str, str], name: str) -> frozenset[int]:
-    text = environment.get(name, "")
-    try:
-        return parse_port_list(text) if text else frozenset()
-    except BadInput as error:
-        raise BadConfig(f"{name}={text!r}: {error}") from error

@@ -89,7 +89,7 @@ def after_header(script: Script) -> Script:
 
 async def test_an_application_that_expects_a_header_gets_one_that_says_nobody_calls() -> None:
     async with application(after_header(says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))) as port:
-        result = await run_probe(HttpProbe(port), POD, frozenset({port}))
+        result = await run_probe(HttpProbe(port), POD, proxy_protocol_ports=frozenset({port}))
     assert (result.status, result.body) == (200, b"ok")
 
 
@@ -108,7 +108,7 @@ async def test_the_header_comes_before_tls(tmp_path: Path) -> None:
     with socket.create_server((POD, 0)) as listener:
         port = listener.getsockname()[1]
         serving = asyncio.create_task(asyncio.to_thread(serve, listener))
-        result = await run_probe(HttpProbe(port, scheme="HTTPS"), POD, frozenset({port}))
+        result = await run_probe(HttpProbe(port, scheme="HTTPS"), POD, proxy_protocol_ports=frozenset({port}))
         assert await serving == HEADER
     assert (result.status, result.body) == (200, b"ok")
 
@@ -120,7 +120,7 @@ async def test_a_tcp_probe_begins_with_the_header_too() -> None:
         got.set_result(await reader.read(100))
 
     async with application(serve) as port:
-        assert (await run_probe(TcpProbe(port), POD, frozenset({port}))).status == 200
+        assert (await run_probe(TcpProbe(port), POD, proxy_protocol_ports=frozenset({port}))).status == 200
         assert await got == HEADER
 
 
@@ -136,7 +136,7 @@ async def test_another_port_and_another_host_get_no_header(elsewhere: str) -> No
     async with await asyncio.start_server(serve, host, 0) as server:
         port = server.sockets[0].getsockname()[1]
         ports = frozenset({port + (elsewhere == "port")})
-        await run_probe(HttpProbe(port, host=host), POD, ports)
+        await run_probe(HttpProbe(port, host=host), POD, proxy_protocol_ports=ports)
         assert await got == b"GET"
 
 

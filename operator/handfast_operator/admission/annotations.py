@@ -8,18 +8,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from handfast_sidecar.config.ports import MAX_ENTRIES, PortRange, merge, parse_ports
+from handfast_sidecar.config.ports import MAX_ENTRIES, PortRange, merge, parse_few_ports, parse_ports
 from handfast_sidecar.config.skips import NOTHING, OUTBOUND_RESERVED, Skips, parse_cidrs
 from handfast_sidecar.config.upstreams import Upstream, dump_upstreams, parse_upstreams
 from handfast_sidecar.errors import BadInput
 from handfast_sidecar.wellknown import (
     ANNOTATION_INTERCEPTION,
+    ANNOTATION_PROXY_PROTOCOL_PORTS,
     ANNOTATION_SKIP_INBOUND_PORTS,
     ANNOTATION_SKIP_OUTBOUND_CIDRS,
     ANNOTATION_SKIP_OUTBOUND_PORTS,
     ANNOTATION_UPSTREAMS,
     ENV_INTERCEPTION,
     ENV_LOOPBACK_PORTS,
+    ENV_PROXY_PROTOCOL_PORTS,
     ENV_UPSTREAMS,
     INTERCEPTION_NONE,
     INTERCEPTION_REDIRECT,
@@ -44,6 +46,7 @@ class Wishes:
     loopback_ports: tuple[PortRange, ...] = ()
     """In explicit mode, those that its containers declare: peers may reach them on loopback."""
     upstreams: tuple[Upstream, ...] = ()
+    proxy_protocol_ports: frozenset[int] = frozenset()
 
     def of_init(self) -> dict[str, str]:
         """The init container's variables."""
@@ -54,7 +57,11 @@ class Wishes:
         variables = {} if self.redirected else {ENV_INTERCEPTION: INTERCEPTION_NONE}
         if self.loopback_ports:
             variables[ENV_LOOPBACK_PORTS] = ",".join(map(str, self.loopback_ports))
-        return variables | ({ENV_UPSTREAMS: dump_upstreams(self.upstreams)} if self.upstreams else {})
+        if self.upstreams:
+            variables[ENV_UPSTREAMS] = dump_upstreams(self.upstreams)
+        if self.proxy_protocol_ports:
+            variables[ENV_PROXY_PROTOCOL_PORTS] = ",".join(map(str, sorted(self.proxy_protocol_ports)))
+        return variables
 
 
 def read_annotations(annotations: Mapping[str, str], applications: Iterable[Raw]) -> Wishes:
@@ -82,7 +89,9 @@ def read_annotations(annotations: Mapping[str, str], applications: Iterable[Raw]
             f"its annotation {ANNOTATION_INTERCEPTION} is {INTERCEPTION_NONE!r}, and its containers declare ports in "
             f"{len(loopback)} places, more than {MAX_ENTRIES}: declare those that peers dial"
         )
-    return Wishes(redirected, skips, loopback, upstreams)
+    return Wishes(
+        redirected, skips, loopback, upstreams, _read(annotations, ANNOTATION_PROXY_PROTOCOL_PORTS, parse_few_ports)
+    )
 
 
 def _check(upstream: Upstream, declared: Mapping[int, Raw]) -> None:

@@ -12,7 +12,6 @@ from handfast_operator.admission import containers
 from handfast_operator.admission.annotations import UnusableAnnotation, Wishes, read_annotations
 from handfast_operator.admission.containers import OUR_VOLUMES, InjectionOptions
 from handfast_operator.admission.probes import Rewriter, UnusableProbe
-from handfast_operator.admission.proxy_protocol import UnusablePorts, proxy_protocol
 from handfast_operator.admission.refusals import (
     MIRROR,
     OURS,
@@ -82,7 +81,7 @@ def inject(
         if refused is not None:
             return Refused(refused)
         return Injected({**pod, "spec": _spec(meta, spec, wishes, options, random_word)})
-    except (UnusableAnnotation, UnusablePorts, UnusableProbe) as error:
+    except (UnusableAnnotation, UnusableProbe) as error:
         return Refused(str(error))
 
 
@@ -94,7 +93,7 @@ def _spec(meta: Raw, spec: Raw, wishes: Wishes, options: InjectionOptions, rando
     probes = {ENV_PROBES: ProbeTable(rewriter.originals).dump()}
     ours = [
         *([containers.init_container(options, wishes.of_init())] if wishes.redirected else []),
-        containers.proxy_container(options, probes | wishes.of_proxy() | proxy_protocol(meta)),
+        containers.proxy_container(options, probes | wishes.of_proxy()),
     ]
     kept = [each for each in spec.get("volumes") or () if each.get("name") not in OUR_VOLUMES]
     return {

@@ -32,6 +32,15 @@ def parse_ports(text: str, reserved: frozenset[int] = SIDECAR_PORTS) -> tuple[Po
     return merge(_range(entry, reserved) for entry in entries(text))
 
 
+def parse_few_ports(text: str) -> frozenset[int]:
+    """The same one by one, of a list that is asked for each connection. Raises BadInput for more than MAX_ENTRIES."""
+    ranges = parse_ports(text)
+    count = sum(each.last - each.first + 1 for each in ranges)
+    if count > MAX_ENTRIES:
+        raise BadInput(f"it has {count} ports, at most {MAX_ENTRIES} are taken")
+    return frozenset(port for each in ranges for port in range(each.first, each.last + 1))
+
+
 def merge(ranges: Iterable[PortRange]) -> tuple[PortRange, ...]:
     """The same ports in order, and in as few ranges as there can be."""
     merged: list[PortRange] = []

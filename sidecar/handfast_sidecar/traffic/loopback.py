@@ -43,9 +43,7 @@ class LoopbackInbound(Inbound):
         proxy_protocol_ports: frozenset[int] = frozenset(),
     ) -> None:
         """`ports`: those that are reached on loopback."""
-        super().__init__(
-            policy, pod_ips, trust_domain, journal, identity, proxy_protocol_ports=proxy_protocol_ports
-        )
+        super().__init__(policy, pod_ips, trust_domain, journal, identity, proxy_protocol_ports=proxy_protocol_ports)
         self._ports = tuple(ports)
         self._looked: set[int] = set()
 

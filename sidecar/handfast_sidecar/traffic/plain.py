@@ -194,8 +194,8 @@ class Side:
     def _aborted(self) -> None:
         """End both; before that, pass on what this side said before it aborted, as far as the other takes it."""
         try:
-            while self._reading and (count := self.sock.recv_into(_SHARED)):
-                sent = self.other.sock.send(_SHARED[:count])
+            while self._reading and (count := self.sock.recv_into(SHARED)):
+                sent = self.other.sock.send(SHARED[:count])
                 self._relay.carried(self, sent)
                 if sent < count:
                     break

@@ -63,9 +63,7 @@ class _Pod:
 class ProbeRunner:
     """The probes of this pod, by the path they are served at."""
 
-    def __init__(
-        self, table: ProbeTable, *addresses: str, proxy_protocol_ports: frozenset[int] = frozenset()
-    ) -> None:
+    def __init__(self, table: ProbeTable, *addresses: str, proxy_protocol_ports: frozenset[int] = frozenset()) -> None:
         """`addresses`: the pod's own IP, and where else the application may listen, if not there."""
         self._table = table
         self._addresses = addresses
@@ -80,9 +78,7 @@ class ProbeRunner:
         return Answer(result.status, result.body)
 
 
-async def run_probe(
-    probe: Probe, *addresses: str, proxy_protocol_ports: frozenset[int] = frozenset()
-) -> ProbeResult:
+async def run_probe(probe: Probe, *addresses: str, proxy_protocol_ports: frozenset[int] = frozenset()) -> ProbeResult:
     """Ask the application within the probe's own time-out, at the first address that takes a connection."""
     *first, last = (_Pod(address, proxy_protocol_ports) for address in addresses)
     try:
