@@ -39,7 +39,7 @@ first."""
 HANDSHAKES: Final = 256
 """In flight, as on the mesh port; more wait for their turn, and their time runs."""
 MAX_FOREIGN: Final = 4096
-"""Connections of foreign clients together, as many as there may be tunnels."""
+"""Connections of foreign clients together, as many as there may be tunnels; an idle one costs about 40 KB."""
 
 
 class ForeignPort:
