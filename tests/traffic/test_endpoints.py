@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmana
 import pytest
 
 from handfast_sidecar.directory.messages import Endpoint, Place, ServiceAddress, Transport
-from handfast_sidecar.tunnel import pool
+from handfast_sidecar.tunnel import handshake, pool
 from support.mesh import CLIENT_ID, SERVER_ID, STRICT, Client, Server, application, free_port, identity, is_reset
 
 VIP = "10.96.0.1"
@@ -156,6 +156,25 @@ async def test_a_dial_that_nobody_answers_goes_on_to_another_pod(monkeypatch: py
         pods.answer(dark, pods.ends[0])
         assert set(await pods.ask_often(10)) == {HOSTS[0]}
         assert pods.client.failures == ["unreachable"]
+
+
+@pytest.mark.parametrize(("hangs", "reason"), [(True, "timeout"), (False, "closed")])
+async def test_a_handshake_that_hangs_or_is_broken_off_goes_on_to_another_pod(
+    monkeypatch: pytest.MonkeyPatch, hangs: bool, reason: str
+) -> None:
+    monkeypatch.setattr(handshake, "HANDSHAKE_TIMEOUT_S", 0.2)
+
+    async def no_sidecar(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while hangs and await reader.read(4096):
+            pass
+        writer.close()
+
+    async with replicas() as pods:
+        odd = Endpoint("127.0.0.9", pods.port, Transport.TUNNEL, SERVER_ID, "uid-odd")
+        async with application(no_sidecar, odd.address, pods.servers[0].listener.port):
+            pods.answer(odd, pods.ends[0])
+            assert set(await pods.ask_often(10)) == {HOSTS[0]}
+        assert pods.client.failures == [reason]
 
 
 async def test_a_pod_that_drains_takes_no_new_connections_and_serves_what_runs() -> None:
