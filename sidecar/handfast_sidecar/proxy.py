@@ -82,7 +82,7 @@ class Proxy:
             self._in_cluster,
             self._telemetry,
         )
-        self._upstreams = Upstreams(settings.upstreams, self._outbound)
+        self._upstreams = Upstreams(settings.upstreams, self._outbound, lambda: self._identity.current)
         self._inbound = (Inbound if settings.redirected else partial(LoopbackInbound, settings.loopback_ports))(
             self._policy,
             settings.pod_ips,

@@ -77,7 +77,6 @@ def test_upstreams_are_there_beside_interception_too() -> None:
             {"interception": "none", "skip_inbound_ports": " ", "skip_outbound_ports": "80"},
             "handfast.dev/skip-outbound-ports, and handfast.dev/interception: none, where nothing is redirected",
         ),
-        ({"upstreams": "18443=api.example:443 spiffe://b.example/x"}, "not supported yet"),
     ],
 )
 def test_a_wish_that_cannot_be_followed_is_refused(annotations: dict[str, str], sentence: str) -> None:

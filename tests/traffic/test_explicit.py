@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +16,22 @@ from handfast_sidecar.traffic.explicit import Upstreams
 from handfast_sidecar.traffic.listener import Listener
 from handfast_sidecar.traffic.names import Names
 from handfast_sidecar.traffic.sockets import listen
-from support.mesh import CLIENT_ID, HOST, SERVER_ID, Client, application, echo, free_port, identity, is_reset, mesh
+from support.mesh import (
+    AUTHORITY,
+    CLIENT_ID,
+    HOST,
+    SERVER_ID,
+    Client,
+    application,
+    echo,
+    free_port,
+    identity,
+    is_reset,
+    mesh,
+)
+from support.pki import write_files
 
+LEDGER = SpiffeId.parse("spiffe://test.example/ns/outside/sa/ledger")
 ELSEWHERE = "127.0.0.3"
 """An address that is not the server's pod."""
 
@@ -31,7 +47,7 @@ async def look_up(host: str) -> Sequence[str]:
 @asynccontextmanager
 async def declared(client: Client, *upstreams: Upstream, slots: int = 64) -> AsyncIterator[None]:
     """What the proxy does with a pod's upstreams, beside what is redirected to it."""
-    ours = Upstreams(upstreams, client.outbound, Names(look_up))
+    ours = Upstreams(upstreams, client.outbound, lambda: client.who, Names(look_up))
     client.listener.close()
     client.listener = Listener("outbound", [listen(HOST, 0), *ours.listen()], slots, ours.accepted)
     client.outbound.released = client.listener.release
@@ -138,17 +154,61 @@ async def test_an_upstream_that_leads_back_to_itself_is_refused() -> None:
         assert (await client.ended.next()).reason == "leads_back"
 
 
-async def test_an_upstream_with_an_identity_is_never_dialled_without_proof_of_it() -> None:
-    local, reached = free_port(), list[object]()
-    partner = SpiffeId.parse("spiffe://partner.example/x")
+@asynccontextmanager
+async def partner(folder: Path) -> AsyncIterator[int]:
+    """A server outside the mesh that speaks mutual TLS, as LEDGER, and sends back what it hears: its port."""
+    certificate, key, _bundle = write_files(folder, AUTHORITY.issue(LEDGER))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(cadata=AUTHORITY.bundle_pem.decode())
+    context.verify_mode = ssl.CERT_REQUIRED
+    async with await asyncio.start_server(echo, HOST, 0, ssl=context) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_an_upstream_outside_the_mesh_proves_the_identity_it_was_declared_with(tmp_path: Path) -> None:
+    local = free_port()
     async with (
-        application(lambda *streams: reached.append(streams)) as port,
-        mesh(port) as (client, _server),
-        declared(client, Upstream(local, "orders.shop", port, partner)),
+        partner(tmp_path) as port,
+        mesh(1) as (client, _server),
+        declared(client, Upstream(local, "orders.shop", port, LEDGER)),
+    ):
+        reader, writer = await asyncio.open_connection(HOST, local)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
+        ended = await client.ended.next()
+        assert (ended.peer, ended.refused, ended.bytes_out) == (LEDGER, False, 5)
+        assert ended.protection is not None
+        assert ended.protection.version == "TLSv1.3"
+
+
+async def test_an_upstream_that_is_somebody_else_is_refused(tmp_path: Path) -> None:
+    local, other = free_port(), SpiffeId.parse("spiffe://test.example/ns/outside/sa/other")
+    async with (
+        partner(tmp_path) as port,
+        mesh(1) as (client, _server),
+        declared(client, Upstream(local, "orders.shop", port, other)),
     ):
         assert await is_reset(local)
-        assert (await client.ended.next()).reason == "foreign_upstream"
-        assert reached == []
+        assert (await client.ended.next()).reason == "handshake_wrong_identity"
+
+
+async def test_an_upstream_with_an_identity_is_never_spoken_to_without_proof_of_it() -> None:
+    local, heard = free_port(), asyncio.Queue[bytes]()
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.put_nowait(await reader.read(1))
+        writer.close()
+
+    async with (
+        application(hear) as port,
+        mesh(1) as (client, _server),
+        declared(client, Upstream(local, "orders.shop", port, LEDGER)),
+    ):
+        assert await is_reset(local)
+        assert (await client.ended.next()).reason.startswith("handshake_")
+        assert await heard.get() == b"\x16", "a ClientHello, and nothing of the application's"
 
 
 async def test_an_upstreams_port_is_on_loopback_alone() -> None:
@@ -163,7 +223,9 @@ async def test_an_upstream_whose_port_is_taken_is_named() -> None:
         with listen(HOST, 0) as taken:
             port = taken.getsockname()[1]
             free = free_port()
-            ours = Upstreams([Upstream(free, "a", 1), Upstream(port, "orders.shop", 80)], client.outbound)
+            ours = Upstreams(
+                [Upstream(free, "a", 1), Upstream(port, "orders.shop", 80)], client.outbound, lambda: client.who
+            )
             with pytest.raises(OSError, match=f"for the upstream '{port}=orders.shop:80': Address already in use"):
                 ours.listen()
             listen(HOST, free).close()  # what was opened before it is closed again
@@ -179,7 +241,7 @@ async def test_what_still_looks_for_its_destination_ends_with_the_proxy() -> Non
         return []
 
     async with mesh(1) as (client, _server):
-        ours = Upstreams([Upstream(local, "orders.shop", 80)], client.outbound, Names(never))
+        ours = Upstreams([Upstream(local, "orders.shop", 80)], client.outbound, lambda: client.who, Names(never))
         listener = Listener("outbound", ours.listen(), 1, ours.accepted)
         _reader, writer = await asyncio.open_connection(HOST, local)
         await asked.wait()

@@ -101,11 +101,6 @@ def _check(upstream: Upstream, declared: Mapping[int, Raw]) -> None:
             f"its annotation {ANNOTATION_UPSTREAMS} has {str(upstream)!r}, but port {upstream.local_port} is declared "
             f"by the container {holder.get('name')!r}: choose another local port"
         )
-    if upstream.spiffe_id is not None:
-        raise UnusableAnnotation(
-            f"its annotation {ANNOTATION_UPSTREAMS} has {str(upstream)!r} with a SPIFFE ID, and upstreams outside the "
-            "mesh are not supported yet: remove the SPIFFE ID where the host is in the mesh"
-        )
 
 
 def _redirected(word: str) -> bool:

@@ -1,18 +1,23 @@
 """Upstreams: the application dials a port of loopback and is connected to what its pod's owner declared for it.
 
 The one rule: where such a connection goes is asked of the directory, as for a redirected one, when it comes: through a
-tunnel to a meshed pod, and unencrypted only where a redirected one would be.
+tunnel to a meshed pod, and unencrypted only where a redirected one would be. An upstream outside the mesh, which is
+declared with its SPIFFE ID, is dialled with mutual TLS and must prove to be that.
 """
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import ip_address
 
 from handfast_sidecar.config.upstreams import Upstream, is_address
+from handfast_sidecar.identity.reload import Identity
 from handfast_sidecar.traffic.connection import Connection
+from handfast_sidecar.traffic.dial import dial
+from handfast_sidecar.traffic.foreign import to_upstream
 from handfast_sidecar.traffic.names import Names, NoSuchHost
 from handfast_sidecar.traffic.outbound import Outbound
+from handfast_sidecar.traffic.plain import PlainRelay
 from handfast_sidecar.traffic.routing import Refuse
 from handfast_sidecar.traffic.sockets import LOOPBACK, listen_on_loopback
 
@@ -20,9 +25,16 @@ from handfast_sidecar.traffic.sockets import LOOPBACK, listen_on_loopback
 class Upstreams:
     """What is declared, and the connections that come for it."""
 
-    def __init__(self, upstreams: Sequence[Upstream], outbound: Outbound, names: Names | None = None) -> None:
+    def __init__(
+        self,
+        upstreams: Sequence[Upstream],
+        outbound: Outbound,
+        identity: Callable[[], Identity],
+        names: Names | None = None,
+    ) -> None:
         self._by_port = {each.local_port: each for each in upstreams}
         self._outbound = outbound
+        self._identity = identity
         self._names = names or Names()
 
     def listen(self) -> list[socket.socket]:
@@ -46,11 +58,27 @@ class Upstreams:
             self._outbound.accepted(sock, source, source_port)
             return
         connection = Connection("out", source, source_port, upstream.host, upstream.port)
-        self._outbound.carry(sock, connection, partial(self._locate, upstream, connection))
+        self._outbound.carry(sock, connection, partial(self._begin, upstream, sock, connection))
+
+    async def _begin(
+        self, upstream: Upstream, sock: socket.socket, connection: Connection
+    ) -> Refuse | PlainRelay | None:
+        refused = await self._locate(upstream, connection)
+        if refused is not None or upstream.spiffe_id is None:
+            return refused
+        target = await dial(connection.destination, upstream.port)
+        return await to_upstream(
+            sock,
+            target,
+            connection,
+            self._identity(),
+            upstream.spiffe_id,
+            host=upstream.host,
+            finished=self._outbound.plain_over,
+        )
 
     async def _locate(self, upstream: Upstream, connection: Connection) -> Refuse | None:
-        if upstream.spiffe_id is not None:
-            return Refuse("foreign_upstream", f"the upstream {str(upstream)!r} has a SPIFFE ID: not supported yet")
+        """Fill in where it goes; or why it cannot."""
         try:
             address = upstream.host if is_address(upstream.host) else await self._names.address(upstream.host)
         except NoSuchHost as failure:

@@ -5,7 +5,8 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import partial
 from random import Random
 from typing import Final, Protocol
@@ -154,17 +155,14 @@ class Outbound:
                         self._choice.health.succeeded(chosen.endpoint)
                     self._attach(sock, connection, tunnel, chosen.endpoint)
                     return
-        task = asyncio.create_task(self._slow_path(sock, connection, chosen))
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        self._start(self._slow_path(sock, connection, chosen))
 
     def carry(
-        self, sock: socket.socket, connection: Connection, locate: Callable[[], Awaitable[Refuse | None]]
+        self, sock: socket.socket, connection: Connection, begin: Callable[[], Awaitable[Refuse | PlainRelay | None]]
     ) -> None:
-        """See a connection to its end like a redirected one, once `locate` has filled in where it goes."""
-        task = asyncio.create_task(self._located(sock, connection, locate))
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        """See a connection to its end: by the relay that `begin` makes, or like a redirected one, when it makes none
+        but has filled in where the connection goes."""
+        self._start(self._begun(sock, connection, begin))
 
     def stop(self, reason: str) -> None:
         """End every connection."""
@@ -175,7 +173,7 @@ class Outbound:
 
     async def _slow_path(self, sock: socket.socket, connection: Connection, chosen: Route | None) -> None:
         """Ask the directory, dial a tunnel, or dial the destination; whatever fails refuses the connection."""
-        try:
+        with self._refusals(sock, connection):
             if chosen is None:
                 chosen = self._route(await self._answer(connection.destination), connection)
             reached = await self._reach.reach(connection, chosen)
@@ -187,8 +185,31 @@ class Outbound:
                     self._relay(PlainRelay(sock, target, connection, self._plain_finished(plain)))
                 case Refuse():
                     self._refuse(sock, connection, reached)
+
+    async def _begun(
+        self, sock: socket.socket, connection: Connection, begin: Callable[[], Awaitable[Refuse | PlainRelay | None]]
+    ) -> None:
+        with self._refusals(sock, connection):
+            match await begin():
+                case None:
+                    self._start(self._slow_path(sock, connection, None))
+                case Refuse() as refused:
+                    self._refuse(sock, connection, refused)
+                case PlainRelay() as relay:
+                    self._relay(relay)
+
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    @contextmanager
+    def _refusals(self, sock: socket.socket, connection: Connection) -> Iterator[None]:
+        """Whatever fails refuses the connection, with its reason."""
+        try:
+            yield
         except HandshakeFailed as failure:
-            # The directory said "meshed": an error is an error, never plaintext.
+            # Somebody said who answers there: an error is an error, never plaintext.
             self._refuse(sock, connection, Refuse(f"handshake_{failure.reason}", str(failure)))
         except OSError as error:
             self._refuse(
@@ -197,19 +218,6 @@ class Outbound:
         except BaseException:
             self._refuse(sock, connection, Refuse("internal", "the proxy failed while it was connecting"))
             raise
-
-    async def _located(
-        self, sock: socket.socket, connection: Connection, locate: Callable[[], Awaitable[Refuse | None]]
-    ) -> None:
-        try:
-            refused = await locate()
-        except BaseException:
-            self._refuse(sock, connection, Refuse("internal", "the proxy failed while it looked for the destination"))
-            raise
-        if refused is not None:
-            self._refuse(sock, connection, refused)
-        else:
-            await self._slow_path(sock, connection, None)
 
     async def _answer(self, address: str) -> AddressAnswer | None:
         answer = self._directory.known(address)
@@ -274,13 +282,14 @@ class Outbound:
             tunnel.stream_ended()
         self._over(relay)
 
-    def _plain_over(self, relay: PlainRelay) -> None:
+    def plain_over(self, relay: PlainRelay) -> None:
+        """A connection that is on no stream ended."""
         self._over(relay)
 
     def _plain_finished(self, plain: Plain) -> Callable[[PlainRelay], None]:
         """What is called at the end of a connection; one that we chose an endpoint for counts as its load till then."""
         if plain.endpoint is None:
-            return self._plain_over
+            return self.plain_over
         self._plain_open[plain.address, plain.port] += 1
         return partial(self._counted_over, (plain.address, plain.port))
 
