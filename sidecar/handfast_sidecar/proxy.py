@@ -4,9 +4,9 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from handfast_sidecar import __version__
 from handfast_sidecar.config.document import within
@@ -23,10 +23,8 @@ from handfast_sidecar.observe.own_user import OwnUser
 from handfast_sidecar.observe.unanswered import Unanswered
 from handfast_sidecar.policy.in_force import PolicyInForce
 from handfast_sidecar.settings import Settings
-from handfast_sidecar.traffic.explicit import Upstreams
 from handfast_sidecar.traffic.inbound import Inbound
 from handfast_sidecar.traffic.listener import Listener
-from handfast_sidecar.traffic.loopback import LoopbackInbound
 from handfast_sidecar.traffic.mesh_port import HANDSHAKES, MeshPort
 from handfast_sidecar.traffic.outbound import Outbound
 from handfast_sidecar.traffic.probes import ProbeRunner
@@ -41,6 +39,9 @@ from handfast_sidecar.wellknown import (
     MESH_PORT,
     OUTBOUND_PORT,
 )
+
+if TYPE_CHECKING:
+    from handfast_sidecar.traffic.explicit import Upstreams
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +83,8 @@ class Proxy:
             self._in_cluster,
             self._telemetry,
         )
-        self._upstreams = Upstreams(settings.upstreams, self._outbound, lambda: self._identity.current)
-        self._inbound = (Inbound if settings.redirected else partial(LoopbackInbound, settings.loopback_ports))(
+        self._upstreams = self._declared_upstreams()
+        self._inbound = _kind_of_inbound(settings)(
             self._policy,
             settings.pod_ips,
             lambda: self._identity.current.material.config.trust_domain,
@@ -112,6 +113,14 @@ class Proxy:
         )
         self._listeners: list[Listener] = []
         self._identity.subscribe(self._identity_changed)
+
+    def _declared_upstreams(self) -> "Upstreams | None":
+        """Most pods declare none, so what serves them is loaded only here."""
+        if not self._settings.upstreams:
+            return None
+        from handfast_sidecar.traffic.explicit import Upstreams  # noqa: PLC0415
+
+        return Upstreams(self._settings.upstreams, self._outbound, lambda: self._identity.current)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. Raises OSError when a port is taken."""
@@ -154,11 +163,11 @@ class Proxy:
             logs.lines.flush()
 
     def _listen(self) -> None:
-        redirected = self._settings.redirected
+        redirected, upstreams = self._settings.redirected, self._upstreams
         # What is redirected and what is dialled at an upstream's port share their slots.
-        outbound = [*(listen_on_all(OUTBOUND_PORT) if redirected else ()), *self._upstreams.listen()]
+        outbound = [*(listen_on_all(OUTBOUND_PORT) if redirected else ()), *(upstreams.listen() if upstreams else ())]
         inbound = listen_on_all(INBOUND_PORT) if redirected else []
-        dialled = self._upstreams.accepted if self._settings.upstreams else self._outbound.accepted
+        dialled = upstreams.accepted if upstreams else self._outbound.accepted
         for name, sockets, slots, owner, accepted in (
             ("outbound", outbound, MAX_CONNECTIONS, self._outbound, dialled),
             ("inbound", inbound, MAX_CONNECTIONS, self._inbound, self._inbound.plaintext),
@@ -231,3 +240,12 @@ class Proxy:
             }
             for each in self._mesh.registry
         ]
+
+
+def _kind_of_inbound(settings: Settings) -> Callable[..., Inbound]:
+    """Explicit mode has its own, which most pods need not load."""
+    if settings.redirected:
+        return Inbound
+    from handfast_sidecar.traffic.loopback import LoopbackInbound  # noqa: PLC0415
+
+    return partial(LoopbackInbound, settings.loopback_ports)

@@ -737,7 +737,7 @@ async def test_only_the_ports_that_the_policy_names_are_looked_at() -> None:
 async def test_what_waits_for_its_first_byte_ends_with_the_proxy() -> None:
     async with serving(echo) as (server, port):
         reader, writer = await asyncio.open_connection(HOST, port)
-        await until(lambda: server.inbound._foreign._waiting)
+        await until(lambda: server.inbound._foreign_port()._waiting)
         server.inbound.stop("shutting_down")
         with pytest.raises(ConnectionResetError):
             await reader.read()

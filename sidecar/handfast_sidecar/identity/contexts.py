@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -58,15 +59,26 @@ _REASONS: Final = {
 """The X509_V_ERR_ numbers of openssl/x509_vfy.h, which are part of OpenSSL's ABI."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TlsContexts:
-    """Both roles of one identity, in tunnels and towards foreign peers."""
+    """Both roles of one identity, in tunnels and towards foreign peers; what is for these is made when one is met."""
 
     client: SSL.Context
     server: SSL.Context
-    foreign_client: SSL.Context
-    foreign_server: Mapping[TlsVersion, SSL.Context]
-    """By the oldest version that a client may speak."""
+    _material: Material
+    _cipher_suites: str
+
+    @cached_property
+    def foreign_client(self) -> SSL.Context:
+        return _foreign(SSL.TLS_CLIENT_METHOD, self._material, self._cipher_suites)
+
+    @cached_property
+    def foreign_server(self) -> Mapping[TlsVersion, SSL.Context]:
+        """By the oldest version that a client may speak."""
+        return {
+            oldest: _foreign(SSL.TLS_SERVER_METHOD, self._material, self._cipher_suites, oldest)
+            for oldest in TlsVersion
+        }
 
 
 def build_contexts(material: Material, cipher_suites: str = "") -> TlsContexts:
@@ -79,13 +91,9 @@ def build_contexts(material: Material, cipher_suites: str = "") -> TlsContexts:
         client.set_alpn_protos([_ALPN])
         server = _profile(SSL.TLS_SERVER_METHOD, material, cipher_suites)
         server.set_alpn_select_callback(_select_protocol)
-        foreign_client = _foreign(SSL.TLS_CLIENT_METHOD, material, cipher_suites)
-        foreign_server = {
-            oldest: _foreign(SSL.TLS_SERVER_METHOD, material, cipher_suites, oldest) for oldest in TlsVersion
-        }
     except (SSL.Error, crypto.Error) as error:
         raise BadCertificate("unusable", f"OpenSSL does not take this certificate, key or bundle: {error}") from error
-    return TlsContexts(client, server, foreign_client, foreign_server)
+    return TlsContexts(client, server, material, cipher_suites)
 
 
 def verify_failure(connection: SSL.Connection) -> str | None:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from handfast_sidecar.identity.reload import Identity
 from handfast_sidecar.identity.spiffe import SpiffeId
@@ -16,7 +16,6 @@ from handfast_sidecar.policy.in_force import PolicyInForce
 from handfast_sidecar.policy.verdict import Verdict, plaintext_verdict, tunnel_verdict
 from handfast_sidecar.traffic.connection import Connection, Journal
 from handfast_sidecar.traffic.dial import dial
-from handfast_sidecar.traffic.foreign import ForeignPort
 from handfast_sidecar.traffic.original_destination import original_destination
 from handfast_sidecar.traffic.plain import PlainRelay
 from handfast_sidecar.traffic.proxy_header import Caller, proxy_header
@@ -27,6 +26,9 @@ from handfast_sidecar.tunnel.connection import Tunnel
 from handfast_sidecar.tunnel.preface import Preface
 from handfast_sidecar.tunnel.reasons import Reason
 from handfast_sidecar.tunnel.stream import Stream, StreamSink
+
+if TYPE_CHECKING:
+    from handfast_sidecar.traffic.foreign import ForeignPort
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,8 @@ class Inbound:
         self.proxy_protocol_ports = proxy_protocol_ports
         """On these the application is told who calls."""
         self._destination_of = destination_of
-        self._foreign = ForeignPort(self, identity)
+        self._identity = identity
+        self._foreign: ForeignPort | None = None
         self._waiting: set[asyncio.Task[None]] = set()
         self.relays: set[Relay | PlainRelay] = set()
         self.draining = False
@@ -95,9 +98,17 @@ class Inbound:
         foreign = self._policy.policy.foreign
         if port in foreign.ports and address in self._pod_ips:
             connection.rule = foreign.origin
-            self._foreign.accepted(sock, connection, foreign.min_version)
+            self._foreign_port().accepted(sock, connection, foreign.min_version)
         else:
             self.pass_plain(sock, connection)
+
+    def _foreign_port(self) -> "ForeignPort":
+        """Most pods have no such port, so its modules are loaded for the first connection to one."""
+        if self._foreign is None:
+            from handfast_sidecar.traffic.foreign import ForeignPort  # noqa: PLC0415
+
+            self._foreign = ForeignPort(self, self._identity)
+        return self._foreign
 
     def pass_plain(self, sock: socket.socket, connection: Connection) -> None:
         """Judge a plaintext connection and connect it."""
@@ -140,7 +151,8 @@ class Inbound:
 
     def stop(self, reason: str) -> None:
         """End every connection."""
-        self._foreign.stop()
+        if self._foreign is not None:
+            self._foreign.stop()
         for task in list(self._waiting):
             task.cancel()
         for relay in list(self.relays):
