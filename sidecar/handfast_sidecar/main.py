@@ -3,10 +3,11 @@
 Exit codes: 0 ended as asked, 1 it could not be done, 2 unusable arguments or environment.
 """
 
-import argparse
 import logging
 import os
+import sys
 from collections.abc import Sequence
+from typing import Final
 
 from handfast_sidecar import __version__
 from handfast_sidecar.errors import BadConfig, HandfastError
@@ -15,15 +16,29 @@ from handfast_sidecar.wellknown import ENV_LOG_LEVEL
 
 log = logging.getLogger(__name__)
 
+USAGE: Final = """\
+usage: handfast-sidecar init | proxy | --version | --help
+
+Handfast's data plane. init redirects the pod's traffic and ends; proxy serves until SIGTERM.
+"""
+"""Without argparse, which would stay in the memory of every pod for the sake of two words."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script."""
-    parser = argparse.ArgumentParser(prog="handfast-sidecar", description="Handfast's data plane")
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("verb", choices=["init", "proxy"])
-    verb = parser.parse_args(arguments).verb
-    logs.configure(os.environ.get(ENV_LOG_LEVEL, "info"))
-    return init() if verb == "init" else proxy()
+    match list(sys.argv[1:] if arguments is None else arguments):
+        case ["init" | "proxy" as verb]:
+            logs.configure(os.environ.get(ENV_LOG_LEVEL, "info"))
+            return init() if verb == "init" else proxy()
+        case ["--version"]:
+            sys.stdout.write(f"{__version__}\n")
+            return 0
+        case ["--help" | "-h"]:
+            sys.stdout.write(USAGE)
+            return 0
+        case _:
+            sys.stderr.write(USAGE)
+            return 2
 
 
 def init() -> int:
