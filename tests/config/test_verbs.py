@@ -25,4 +25,4 @@ def test_a_proxy_without_a_pods_environment_says_what_is_missing() -> None:
         [sys.executable, "-m", "handfast_sidecar", "proxy"], env={}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "HANDFAST_POD_IPS is empty" in done.stdout
+    assert "HANDFAST_POD_IPS is empty" in done.stdout + done.stderr

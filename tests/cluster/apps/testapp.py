@@ -315,9 +315,10 @@ async def reach(options: argparse.Namespace) -> Report:
     began, said = time.monotonic(), ""
     while time.monotonic() - began < options.timeout:
         try:
-            reader, writer = await asyncio.open_connection(options.host, options.port)
+            async with asyncio.timeout(2):  # a dial before kube-proxy knew the Service is never answered
+                reader, writer = await asyncio.open_connection(options.host, options.port)
         except OSError as error:
-            said = str(error)
+            said = str(error) or type(error).__name__
             await asyncio.sleep(0.05)
             continue
         try:

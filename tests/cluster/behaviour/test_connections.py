@@ -142,10 +142,9 @@ def test_pods_in_the_nodes_network_serve_and_are_served_in_plaintext(
     here, outside, port = places[meshed], places[False], NODES + meshed
     node = f"node-{port}"
     greeter = ("greeter", f"--port={port}")
-    cluster.apply_ready(
-        workloads.pod(node, outside, *greeter, hostNetwork=True, probe=workloads.tcp_probe(port)),
-        workloads.service(node, outside, [port]),
-    )
+    pod = workloads.pod(node, outside, *greeter, hostNetwork=True, probe=workloads.tcp_probe(port))
+    pod["spec"]["containers"][0]["ports"] = [{"containerPort": port}]  # there it is a port of the node
+    cluster.apply_ready(pod, workloads.service(node, outside, [port]))
     targets = (f"{cluster.node_address}:{port}", f"{node}.{outside}:{port}")
     assert visit(cluster, "client", here, *targets, patience_s=SOON_S)["failed"] == 0
     served = f"{cluster.address_of('alone', here)}:{GREETER}"
