@@ -41,6 +41,7 @@ PURE = [
     OPERATOR / "policy",
     OPERATOR / "obstacles",
     OPERATOR / "cluster" / "objects.py",
+    OPERATOR / "cluster" / "services.py",
     OPERATOR / "cluster" / "network_policies.py",
     OPERATOR / "cluster" / "store.py",
     OPERATOR / "cluster" / "workload.py",

@@ -12,7 +12,8 @@ from pathlib import Path
 from handfast_bench.identities import RANGES, SETTINGS, STRICT
 from handfast_bench.identities import Pod as BenchPod
 from handfast_bench.namespaces import CONTROL_IP
-from handfast_operator.cluster.objects import EndpointSlice, Pod, Service, parse_pod
+from handfast_operator.cluster.objects import Pod, parse_pod
+from handfast_operator.cluster.services import EndpointSlice, Service
 from handfast_operator.cluster.store import Store
 from handfast_operator.directory.acceptor import listen
 from handfast_operator.directory.server import DirectoryServer

@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
-from handfast_operator.cluster.objects import Namespace, Pod, Service
+from handfast_operator.cluster.services import Service
 from handfast_operator.cluster.store import Store
 from handfast_operator.controller.config import ConfigSource, digest_of
 from handfast_operator.policy.index import PolicyIndex
@@ -11,6 +12,9 @@ from handfast_operator.resources.policies import ClusterMtlsPolicy, MtlsPolicy, 
 from handfast_sidecar.config.document import Network, SidecarConfig
 from handfast_sidecar.policy.effective import Mode
 from support.objects import pod
+
+if TYPE_CHECKING:
+    from handfast_operator.cluster.objects import Namespace, Pod
 
 ORDERS = pod("shop", "orders")
 

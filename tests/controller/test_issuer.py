@@ -15,7 +15,8 @@ from handfast_operator.authority.authority import Authority, AuthoritySet
 from handfast_operator.authority.root import make_root
 from handfast_operator.authority.state import AuthorityState
 from handfast_operator.cluster.client import ApiError
-from handfast_operator.cluster.objects import Namespace, Pod, SecretMeta, Service, parse_secret_meta
+from handfast_operator.cluster.objects import Namespace, Pod, SecretMeta, parse_secret_meta
+from handfast_operator.cluster.services import Service
 from handfast_operator.cluster.store import Store
 from handfast_operator.controller.config import ConfigSource
 from handfast_operator.controller.issuer import Issuer, Pace

@@ -10,7 +10,8 @@ import pytest
 
 from handfast_operator.cluster.client import ApiClient
 from handfast_operator.cluster.network_policies import parse_network_policy
-from handfast_operator.cluster.objects import ContainerPort, Namespace, Pod, Service
+from handfast_operator.cluster.objects import ContainerPort, Namespace, Pod
+from handfast_operator.cluster.services import Service
 from handfast_operator.cluster.store import Store
 from handfast_operator.cluster.workload import Workload, workload_of
 from handfast_operator.controller import obstacles

@@ -4,15 +4,8 @@ from typing import Any
 
 import pytest
 
-from handfast_operator.cluster.objects import (
-    Node,
-    Service,
-    ServicePort,
-    SliceEndpoint,
-    parse_endpoint_slice,
-    parse_node,
-    parse_service,
-)
+from handfast_operator.cluster.objects import Node, parse_node
+from handfast_operator.cluster.services import Service, ServicePort, SliceEndpoint, parse_endpoint_slice, parse_service
 
 META = {"namespace": "shop", "name": "orders", "resourceVersion": "7"}
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from handfast_operator.cluster.objects import EndpointSlice, Node, Pod, Service, ServicePort, SliceEndpoint, parse_pod
+from handfast_operator.cluster.objects import Node, Pod, parse_pod
+from handfast_operator.cluster.services import EndpointSlice, Service, ServicePort, SliceEndpoint
 from handfast_operator.cluster.store import Store
 from handfast_sidecar.policy.effective import EffectivePolicy, Mode, ModeRule
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from handfast_operator.cluster.objects import Pod, Service
+from handfast_operator.cluster.objects import Pod
+from handfast_operator.cluster.services import Service
 from handfast_operator.cluster.store import Store
 from handfast_operator.policy.index import PolicyIndex
 from handfast_sidecar.config.document import DirectoryAddress, Network, SidecarConfig

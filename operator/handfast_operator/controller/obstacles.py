@@ -14,8 +14,9 @@ from typing import Final
 from handfast_operator.cluster.client import ApiClient
 from handfast_operator.cluster.kinds import NETWORK_POLICIES
 from handfast_operator.cluster.network_policies import NetworkPolicy, parse_network_policy
-from handfast_operator.cluster.objects import Namespace, Pod, Service
+from handfast_operator.cluster.objects import Namespace, Pod
 from handfast_operator.cluster.reflector import Reflector
+from handfast_operator.cluster.services import Service
 from handfast_operator.cluster.store import Store
 from handfast_operator.controller.events import AGAIN, Regarding
 from handfast_operator.obstacles.closed_ports import Scene, findings_about, findings_about_directory

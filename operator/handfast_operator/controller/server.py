@@ -21,17 +21,9 @@ from handfast_operator.cluster.kinds import (
     SECRETS_META,
     SERVICES,
 )
-from handfast_operator.cluster.objects import (
-    Namespace,
-    Pod,
-    SecretMeta,
-    Service,
-    parse_namespace,
-    parse_pod,
-    parse_secret_meta,
-    parse_service,
-)
+from handfast_operator.cluster.objects import Namespace, Pod, SecretMeta, parse_namespace, parse_pod, parse_secret_meta
 from handfast_operator.cluster.reflector import Reflector
+from handfast_operator.cluster.services import Service, parse_service
 from handfast_operator.cluster.store import Store
 from handfast_operator.controller.config import ConfigSource
 from handfast_operator.controller.events import EventWriter, Regarding, about_pod

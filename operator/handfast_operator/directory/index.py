@@ -7,7 +7,8 @@ index does not know yet, the endpoint is left out until it does.
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from handfast_operator.cluster.objects import EndpointSlice, Key, Pod, Service, SliceEndpoint
+from handfast_operator.cluster.objects import Key, Pod
+from handfast_operator.cluster.services import EndpointSlice, Service, SliceEndpoint
 from handfast_operator.cluster.store import Store
 from handfast_operator.directory.holders import PodAddresses, addresses_of
 from handfast_operator.directory.service_answer import Found, service_answer

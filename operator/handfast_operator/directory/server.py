@@ -25,19 +25,9 @@ from handfast_operator.cluster.kinds import (
     PODS,
     SERVICES,
 )
-from handfast_operator.cluster.objects import (
-    EndpointSlice,
-    Namespace,
-    Node,
-    Pod,
-    Service,
-    parse_endpoint_slice,
-    parse_namespace,
-    parse_node,
-    parse_pod,
-    parse_service,
-)
+from handfast_operator.cluster.objects import Namespace, Node, Pod, parse_namespace, parse_node, parse_pod
 from handfast_operator.cluster.reflector import Reflector
+from handfast_operator.cluster.services import EndpointSlice, Service, parse_endpoint_slice, parse_service
 from handfast_operator.cluster.store import Store
 from handfast_operator.controller.ranges import ClusterRanges
 from handfast_operator.directory.acceptor import Acceptor, listen

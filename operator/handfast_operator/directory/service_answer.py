@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from handfast_operator.cluster.objects import EndpointSlice, Service, SliceEndpoint
+from handfast_operator.cluster.services import EndpointSlice, Service, SliceEndpoint
 from handfast_sidecar.directory.messages import MAX_LINE, Endpoint, ServiceAddress
 
 ENDPOINT_BYTES: Final = 100

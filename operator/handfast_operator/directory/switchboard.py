@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from handfast_operator.cluster.objects import EndpointSlice, Node, Pod, Service
+from handfast_operator.cluster.objects import Node, Pod
+from handfast_operator.cluster.services import EndpointSlice, Service
 from handfast_operator.cluster.store import Store
 from handfast_operator.directory.connection import Connection
 from handfast_operator.directory.evidence import Evidence

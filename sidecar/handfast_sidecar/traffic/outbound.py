@@ -20,6 +20,7 @@ from handfast_sidecar.directory.messages import (
     Transport,
 )
 from handfast_sidecar.errors import HandshakeFailed
+from handfast_sidecar.traffic.client_relay import ClientRelay
 from handfast_sidecar.traffic.connection import Connection, Journal
 from handfast_sidecar.traffic.endpoint_choice import EndpointChoice
 from handfast_sidecar.traffic.original_destination import original_destination
@@ -31,7 +32,6 @@ from handfast_sidecar.traffic.sockets import abort
 from handfast_sidecar.tunnel.connection import Tunnel
 from handfast_sidecar.tunnel.pool import TunnelPool
 from handfast_sidecar.tunnel.preface import Preface
-from handfast_sidecar.tunnel.reasons import Reason
 from handfast_sidecar.tunnel.stream import Stream
 from handfast_sidecar.wellknown import SIDECAR_PORTS
 
@@ -54,51 +54,6 @@ class AddressSource(Protocol):
     def place(self) -> Place: ...
     def known(self, address: str) -> AddressAnswer | None: ...
     async def resolve(self, address: str, timeout_s: float) -> AddressAnswer | None: ...
-
-
-class ClientRelay(Relay):
-    """An outbound connection on its stream: the server's first byte says whether it is connected."""
-
-    __slots__ = ("_answered",)
-
-    def __init__(
-        self, sock: socket.socket, stream: Stream, connection: Connection, finished: Callable[[Relay], None]
-    ) -> None:
-        super().__init__(sock, stream, connection, finished)
-        self._answered = False
-
-    def data(self, view: memoryview) -> None:
-        if self._answered:
-            super().data(view)
-            return
-        self._answered = True
-        self.stream.credit(1, keeps_up=True)
-        code = view[0]
-        if code != Reason.CONNECTED:
-            self.connection.refused = True
-            self.stop(_reason_word(code))
-        elif len(view) > 1:
-            super().data(view[1:])
-
-    def end(self) -> None:
-        if self._answered:
-            super().end()
-        else:
-            self.connection.refused = True
-            self.stop("no_answer")
-
-    def aborted(self) -> None:
-        tunnel = self.connection.tunnel
-        if tunnel is not None and tunnel.closed:
-            self.connection.reason = "tunnel_closed"
-        super().aborted()
-
-
-def _reason_word(code: int) -> str:
-    try:
-        return Reason(code).word
-    except ValueError:
-        return f"reason_{code}"
 
 
 class Outbound:
