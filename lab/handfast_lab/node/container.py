@@ -112,6 +112,7 @@ class Runner:
         code = await process.wait()
         await taking
         watch.cancel()
+        await asyncio.wait({watch})  # a probe that runs a command ends it first
         if self._stopping is not None:
             self._stopping.cancel()
             self._stopping = None
