@@ -20,7 +20,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.mark.timeout(150)
 def test_a_mixed_load_arrives_byte_by_byte_while_leaves_rotate(tmp_path: Path) -> None:
-    words = ["--minutes", "0.25", "--rotate", "4", "--seed", "4", "--folder", str(tmp_path)]
+    # Leaves that live for five rotations: a machine that stands still for seconds must not look like a fault.
+    words = ["--minutes", "0.5", "--rotate", "4", "--life", "20", "--seed", "4", "--folder", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-m", "handfast_soak", *words],
         env={**os.environ, "PYTHONPATH": str(ROOT / "bench")},
