@@ -1,16 +1,16 @@
 """What the container was started with: facts of the pod's spec, written into its environment by the webhook."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TypeVar
 
 from handfast_sidecar.config.cipher_suites import check_cipher_suites
+from handfast_sidecar.config.environment import read
 from handfast_sidecar.config.ports import PortRange, parse_few_ports, parse_ports
 from handfast_sidecar.config.probes import ProbeTable
 from handfast_sidecar.config.upstreams import Upstream, parse_upstreams
-from handfast_sidecar.errors import BadConfig, BadInput
+from handfast_sidecar.errors import BadConfig
 from handfast_sidecar.wellknown import (
     CACHE_PATH,
     ENV_CIPHER_SUITES,
@@ -25,8 +25,6 @@ from handfast_sidecar.wellknown import (
     INTERCEPTION_NONE,
     INTERCEPTION_REDIRECT,
 )
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +66,9 @@ class Settings:
             environment.get(ENV_LOG_LEVEL, "info"),
             check_cipher_suites(environment.get(ENV_CIPHER_SUITES, "")),
             _redirected(environment.get(ENV_INTERCEPTION, INTERCEPTION_REDIRECT)),
-            _read(environment, ENV_LOOPBACK_PORTS, parse_ports),
-            _read(environment, ENV_UPSTREAMS, parse_upstreams),
-            proxy_protocol_ports=_read(environment, ENV_PROXY_PROTOCOL_PORTS, parse_few_ports),
+            read(environment, ENV_LOOPBACK_PORTS, parse_ports),
+            read(environment, ENV_UPSTREAMS, parse_upstreams),
+            proxy_protocol_ports=read(environment, ENV_PROXY_PROTOCOL_PORTS, parse_few_ports),
         )
 
 
@@ -78,10 +76,3 @@ def _redirected(word: str) -> bool:
     if word not in (INTERCEPTION_NONE, INTERCEPTION_REDIRECT):
         raise BadConfig(f"{ENV_INTERCEPTION} is {word!r}: expected {INTERCEPTION_REDIRECT!r} or {INTERCEPTION_NONE!r}")
     return word == INTERCEPTION_REDIRECT
-
-
-def _read(environment: Mapping[str, str], name: str, parse: Callable[[str], T]) -> T:
-    try:
-        return parse(environment.get(name, ""))
-    except BadInput as error:
-        raise BadConfig(f"{name}: {error}") from error

@@ -52,6 +52,13 @@ def merge(ranges: Iterable[PortRange]) -> tuple[PortRange, ...]:
     return tuple(merged)
 
 
+def port_number(text: str) -> int | None:
+    """A port from its decimal digits; None when they are none, or no port's."""
+    if text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536:
+        return int(text)
+    return None
+
+
 def entries(text: str) -> list[str]:
     """What stands between the commas. Raises BadInput when it is more, or longer, than anybody needs."""
     found = [entry for part in text.split(",") if (entry := part.strip())]
@@ -76,6 +83,7 @@ def _range(entry: str, reserved: frozenset[int]) -> PortRange:
 
 
 def _port(text: str, entry: str) -> int:
-    if text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536:
-        return int(text)
-    raise BadInput(f"{entry!r} is no port: expected a number from 1 to 65535, or a range such as 8000-8010")
+    port = port_number(text)
+    if port is None:
+        raise BadInput(f"{entry!r} is no port: expected a number from 1 to 65535, or a range such as 8000-8010")
+    return port

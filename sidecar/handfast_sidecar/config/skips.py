@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Final
 
+from handfast_sidecar.config.environment import read
 from handfast_sidecar.config.ports import PortRange, entries, parse_ports
-from handfast_sidecar.errors import BadConfig, BadInput
+from handfast_sidecar.errors import BadInput
 from handfast_sidecar.wellknown import (
     ADMIN_PORT,
     ENV_SKIP_INBOUND_PORTS,
@@ -44,14 +45,11 @@ class Skips:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Skips":
         """Read what `dump` gave; raises BadConfig that names the variable."""
-        name = ""
-        try:
-            inbound = parse_ports(environment.get(name := ENV_SKIP_INBOUND_PORTS, ""))
-            outbound = parse_ports(environment.get(name := ENV_SKIP_OUTBOUND_PORTS, ""), OUTBOUND_RESERVED)
-            cidrs = parse_cidrs(environment.get(name := ENV_SKIP_OUTBOUND_CIDRS, ""))
-        except BadInput as error:
-            raise BadConfig(f"{name}: {error}") from error
-        return cls(inbound, outbound, cidrs)
+        return cls(
+            read(environment, ENV_SKIP_INBOUND_PORTS, parse_ports),
+            read(environment, ENV_SKIP_OUTBOUND_PORTS, lambda text: parse_ports(text, OUTBOUND_RESERVED)),
+            read(environment, ENV_SKIP_OUTBOUND_CIDRS, parse_cidrs),
+        )
 
 
 NOTHING: Final = Skips()

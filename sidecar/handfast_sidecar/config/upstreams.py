@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
+from handfast_sidecar.config.ports import port_number
 from handfast_sidecar.errors import BadInput, BadSpiffeId
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.wellknown import SIDECAR_PORTS
@@ -78,7 +79,7 @@ def _upstream(entry: str) -> Upstream:
     host, colon, port = target.rpartition(":")
     if not (equals and colon and host):
         raise BadInput(f"{shown} is no upstream: {_FORM}")
-    local_port = _port(local)
+    local_port = port_number(local)
     if local_port is None:
         raise BadInput(f"{shown} has the local port {local[:MAX_NAME]!r}: {_FORM}")
     if local_port < FIRST_LOCAL_PORT:
@@ -87,7 +88,7 @@ def _upstream(entry: str) -> Upstream:
         )
     if local_port in SIDECAR_PORTS:
         raise BadInput(f"{shown} has the local port {local_port}, which belongs to the sidecar: choose another one")
-    remote_port = _port(port)
+    remote_port = port_number(port)
     if remote_port is None:
         raise BadInput(f"{shown} has the port {port[:MAX_NAME]!r}: {_FORM}")
     try:
@@ -122,9 +123,3 @@ def is_name(text: str) -> bool:
     """Whether it can be a DNS name, and cannot be taken for an address."""
     labels = text.removesuffix(".").split(".")
     return len(text) <= MAX_NAME and all(map(_LABEL.fullmatch, labels)) and not _NUMBER.fullmatch(labels[-1])
-
-
-def _port(text: str) -> int | None:
-    if text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536:
-        return int(text)
-    return None

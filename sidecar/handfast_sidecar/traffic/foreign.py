@@ -9,9 +9,9 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
+from handfast_sidecar.config.upstreams import is_address
 from handfast_sidecar.errors import HandshakeFailed
 from handfast_sidecar.identity.reload import Identity
 from handfast_sidecar.identity.spiffe import SpiffeId
@@ -189,18 +189,10 @@ async def to_upstream(
             identity.contexts.foreign_client,
             Expectation(identity.leaf.spiffe_id.trust_domain, expected, alpn=""),
             server=False,
-            server_name="" if _is_address(host) else host,
+            server_name="" if is_address(host) else host,
         )
         name_peer(connection, secured)
         return TlsRelay(app, secured, connection, finished)
     except BaseException:
         abort(upstream)
         raise
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -9,14 +9,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from handfast_sidecar.identity.spiffe import SpiffeId
-from handfast_sidecar.tunnel.preface import SIGNATURE
+from handfast_sidecar.tunnel.preface import FIXED, PORTS, SIGNATURE, TCP4, TCP6, VERSION_PROXY
 
-_PROXY: Final = 0x21
 _LOCAL: Final = 0x20
-_TCP4: Final = 0x11
-_TCP6: Final = 0x21
-_FIXED: Final = struct.Struct(">12sBBH")
-_PORTS: Final = struct.Struct(">HH")
 _TLV: Final = struct.Struct(">BH")
 _SSL: Final = struct.Struct(">BI")
 PP2_TYPE_SSL: Final = 0x20
@@ -29,7 +24,7 @@ PP2_CLIENT_CERT_SESS: Final = 0x04
 _VERIFIED: Final = 0
 """`verify`: the client presented a certificate, and it was verified."""
 
-LOCAL: Final = _FIXED.pack(SIGNATURE, _LOCAL, 0, 0)
+LOCAL: Final = FIXED.pack(SIGNATURE, _LOCAL, 0, 0)
 """The header of a connection of the sidecar's own, such as a probe: no addresses, for nobody is behind it."""
 
 
@@ -51,13 +46,13 @@ def proxy_header(
     Addresses of two families are both written as IPv6, the IPv4 one mapped (RFC 4291 2.5.5.2).
     """
     ends = ip_address(source), ip_address(destination)
-    kind = _TCP4
+    kind = TCP4
     if any(isinstance(end, IPv6Address) for end in ends):
-        kind, ends = _TCP6, (_as_v6(ends[0]), _as_v6(ends[1]))
-    body = ends[0].packed + ends[1].packed + _PORTS.pack(source_port, destination_port)
+        kind, ends = TCP6, (_as_v6(ends[0]), _as_v6(ends[1]))
+    body = ends[0].packed + ends[1].packed + PORTS.pack(source_port, destination_port)
     if caller is not None:
         body += _tlv(PP2_TYPE_SSL, _ssl(caller))
-    return _FIXED.pack(SIGNATURE, _PROXY, kind, len(body)) + body
+    return FIXED.pack(SIGNATURE, VERSION_PROXY, kind, len(body)) + body
 
 
 def _ssl(caller: Caller) -> bytes:

@@ -14,13 +14,13 @@ SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 FIXED_BYTES: Final = 16
 MAX_BYTES: Final = 16 + 36 + 1024
 """A header longer than two IPv6 addresses and 1 KiB of TLVs is refused: nothing we know sends one."""
-_VERSION_PROXY: Final = 0x21
-_FIXED: Final = struct.Struct(">12sBBH")
-_PORTS: Final = struct.Struct(">HH")
-_TCP4: Final = 0x11
-_TCP6: Final = 0x21
-_ADDRESS_BYTES: Final = {_TCP4: 4, _TCP6: 16}
-_FAMILY: Final = {_TCP4: socket.AF_INET, _TCP6: socket.AF_INET6}
+VERSION_PROXY: Final = 0x21
+FIXED: Final = struct.Struct(">12sBBH")
+PORTS: Final = struct.Struct(">HH")
+TCP4: Final = 0x11
+TCP6: Final = 0x21
+_ADDRESS_BYTES: Final = {TCP4: 4, TCP6: 16}
+_FAMILY: Final = {TCP4: socket.AF_INET, TCP6: socket.AF_INET6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,16 @@ class Preface:
 
     def pack(self) -> bytes:
         """The header; source and destination must be of one address family."""
-        kind = _TCP6 if ":" in self.source else _TCP4
-        if (kind == _TCP6) != (":" in self.destination):
+        kind = TCP6 if ":" in self.source else TCP4
+        if (kind == TCP6) != (":" in self.destination):
             raise BadFrame(f"source {self.source} and destination {self.destination} are of different address families")
         family = _FAMILY[kind]
         body = (
             socket.inet_pton(family, self.source)
             + socket.inet_pton(family, self.destination)
-            + _PORTS.pack(self.source_port, self.destination_port)
+            + PORTS.pack(self.source_port, self.destination_port)
         )
-        return _FIXED.pack(SIGNATURE, _VERSION_PROXY, kind, len(body)) + body
+        return FIXED.pack(SIGNATURE, VERSION_PROXY, kind, len(body)) + body
 
 
 def parse(data: bytes | bytearray | memoryview) -> tuple[Preface, int] | None:
@@ -56,10 +56,10 @@ def parse(data: bytes | bytearray | memoryview) -> tuple[Preface, int] | None:
         raise BadFrame("the stream does not begin with a PROXY protocol v2 signature")
     if len(start) < FIXED_BYTES:
         return None
-    _, command, kind, length = _FIXED.unpack(start)
-    if command != _VERSION_PROXY:
+    _, command, kind, length = FIXED.unpack(start)
+    if command != VERSION_PROXY:
         raise BadFrame(
-            f"PROXY header with version and command 0x{command:02x}, expected 0x{_VERSION_PROXY:02x} (v2, PROXY)"
+            f"PROXY header with version and command 0x{command:02x}, expected 0x{VERSION_PROXY:02x} (v2, PROXY)"
         )
     size = _ADDRESS_BYTES.get(kind)
     if size is None:
@@ -67,12 +67,12 @@ def parse(data: bytes | bytearray | memoryview) -> tuple[Preface, int] | None:
     total = FIXED_BYTES + length
     if total > MAX_BYTES:
         raise BadFrame(f"PROXY header of {total} bytes, at most {MAX_BYTES} are read")
-    if length < 2 * size + _PORTS.size:
-        raise BadFrame(f"PROXY header with {length} bytes of addresses, two need {2 * size + _PORTS.size}")
+    if length < 2 * size + PORTS.size:
+        raise BadFrame(f"PROXY header with {length} bytes of addresses, two need {2 * size + PORTS.size}")
     if len(data) < total:
         return None
-    body = bytes(data[FIXED_BYTES : FIXED_BYTES + 2 * size + _PORTS.size])
-    source_port, destination_port = _PORTS.unpack_from(body, 2 * size)
+    body = bytes(data[FIXED_BYTES : FIXED_BYTES + 2 * size + PORTS.size])
+    source_port, destination_port = PORTS.unpack_from(body, 2 * size)
     family = _FAMILY[kind]
     source = socket.inet_ntop(family, body[:size])
     destination = socket.inet_ntop(family, body[size : 2 * size])
