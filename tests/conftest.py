@@ -1,6 +1,23 @@
 """Where the cluster tests run: on the lab, which takes seconds, or on a real Kubernetes."""
 
+from pathlib import Path
+
 import pytest
+from hypothesis import settings
+
+# How long one example takes says more of the machine than of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+
+WAITING_ROOMS = ("cluster/", "lab/")
+"""Tests that wait for pods, by the minute: they begin first, so that none of them is left alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files are handed to processes in this order (`--dist=loadfile --no-loadscope-reorder`)."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: not str(item.path.relative_to(here)).startswith(WAITING_ROOMS))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,4 +32,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--cluster-variant",
         default="nftables",
         help="of the real Kubernetes that is started: a name of cluster.kube.variant (nftables, dual-iptables)",
+    )
+    parser.addoption(
+        "--slow",
+        action="store_true",
+        help="on a real Kubernetes, also what takes many minutes there because kubelet takes 100 s to bring a Secret",
+    )
+    parser.addoption(
+        "--write", action="store_true", help="write the page of docs/ anew that a test compares with the cluster"
     )

@@ -38,6 +38,8 @@ class Pod:
     namespace: str = "bench"
     ip6: str = ""
     """Of a pod that has a second one."""
+    account: str = ""
+    """Its service account, where that has another name."""
 
     @property
     def ips(self) -> tuple[str, ...]:
@@ -45,7 +47,7 @@ class Pod:
 
     @property
     def spiffe_id(self) -> SpiffeId:
-        return SpiffeId.of_service_account(TRUST_DOMAIN, self.namespace, self.name)
+        return SpiffeId.of_service_account(TRUST_DOMAIN, self.namespace, self.account or self.name)
 
 
 @dataclass
@@ -77,16 +79,20 @@ class Identities:
         ttl: timedelta = TTL,
         policy: EffectivePolicy = STRICT,
         revision: int = 1,
+        directory_host: str = CONTROL_IP,
+        bundle_pem: bytes = b"",
     ) -> None:
-        """A new version of the pod's Secret, swapped in as kubelet does."""
+        """A new version of the pod's Secret, swapped in as kubelet does; `bundle_pem`: other roots than our own."""
         config = SidecarConfig(
             revision=revision,
             trust_domain=TRUST_DOMAIN,
             policy=policy,
-            directory=DirectoryAddress(CONTROL_IP, DIRECTORY_PORT, SETTINGS.directory_id),
+            directory=DirectoryAddress(directory_host, DIRECTORY_PORT, SETTINGS.directory_id),
             cluster_ranges=parse_ranges(RANGES),
         )
         files = self.files(pod.spiffe_id, pod.name, pod.uid, ttl=ttl)
+        if bundle_pem:
+            files[FILE_BUNDLE] = bundle_pem
         directory.mkdir(parents=True, exist_ok=True)
         contents = {**files, FILE_CONFIG: config.dump().encode()}
         volumes.write(directory, {name: (content, _MODE) for name, content in contents.items()})

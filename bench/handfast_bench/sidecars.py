@@ -31,7 +31,7 @@ chown {uid} /run/handfast/cache
 mkdir /run/handfast/identity
 mount --bind {identity} /run/handfast/identity
 exec setpriv --reuid={uid} --regid={uid} --clear-groups --inh-caps=-all,+dac_read_search \\
-  --ambient-caps=-all,+dac_read_search --bounding-set=-all,+dac_read_search {python} -m handfast_sidecar proxy
+  --ambient-caps=-all,+dac_read_search --bounding-set=-all,+dac_read_search {program} proxy
 """
 """The one capability lets it read an interpreter that lives in somebody's home directory; an image needs none."""
 _FETCH: Final = (
@@ -93,7 +93,7 @@ def sidecars(
         for where, pod in pods.items():
             identities.write_pod(pod, folder / where)
             spaces.run(where, [python, "-m", "handfast_sidecar", "init"])
-            script = _AS_A_POD.format(uid=PROXY_UID, identity=folder / where, python=python)
+            script = _AS_A_POD.format(uid=PROXY_UID, identity=folder / where, program=f"{python} -m handfast_sidecar")
             processes[where] = spaces.start(
                 where,
                 ["unshare", "--mount", "--propagation=private", "sh", "-c", script],

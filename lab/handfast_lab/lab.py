@@ -108,7 +108,7 @@ async def _parts(serving: Serving, outside: socket.socket, images: Programs) -> 
 
 
 class Containers:
-    """What the API server asks of the node agent, for `kubectl logs` and `kubectl exec`."""
+    """What the API server asks of the node agent, for `kubectl logs`, `kubectl exec` and forwarded ports."""
 
     def __init__(self, agent: Agent, images: Programs) -> None:
         self._agent = agent
@@ -130,6 +130,13 @@ class Containers:
         spec = next(each for each in _containers(pod) if each["name"] == container)
         try:
             return await self._agent.spawn(pod, container, self._images.resolve(spec["image"], command), tty)
+        except LookupError as problem:
+            raise bad_request(str(problem)) from problem
+
+    async def dial(self, pod: Json, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to loopback within the pod. Raises OSError, ApiProblem."""
+        try:
+            return await self._agent.dial(pod, port)
         except LookupError as problem:
             raise bad_request(str(problem)) from problem
 

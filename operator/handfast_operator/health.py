@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import aiohttp
 from aiohttp import web
 
+from handfast_operator import metrics
 from handfast_operator.cluster.client import ApiClient, ApiError
 from handfast_sidecar.observe.metrics import Registry
 
@@ -51,9 +52,7 @@ class Health:
         follows: Sequence[Watched] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        silence = registry.gauge(
-            "handfast_watch_silence_seconds", "Seconds since the API server last confirmed what is known.", ["kind"]
-        )
+        silence = metrics.WATCH_SILENCE.of(registry)
         for each in follows:
             silence.labels(each.name).set_function(_silence(each, clock))
         self.registry = registry

@@ -10,7 +10,7 @@ from handfast_sidecar.config.cipher_suites import check_cipher_suites
 from handfast_sidecar.config.document import Network, parse_ranges
 from handfast_sidecar.errors import BadConfig, BadSpiffeId
 from handfast_sidecar.identity.spiffe import SpiffeId, check_trust_domain
-from handfast_sidecar.wellknown import DIRECTORY_ACCOUNT
+from handfast_sidecar.wellknown import CONTROLLER_ACCOUNT, DIRECTORY_ACCOUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +22,37 @@ class Settings:
     pod_name: str = "handfast"
     """Who holds the Lease."""
     trust_domain: str = "cluster.local"
+    """Stands first in every identity: the chart's `trustDomain`."""
     sidecar_image: str = "handfast/sidecar:latest"
+    """That new pods get: the chart's `images.sidecar`."""
     sidecar_pull_policy: str = "IfNotPresent"
+    """Of that image."""
     sidecar_resources: Mapping[str, Any] = field(default_factory=dict)
+    """JSON: the chart's `sidecar.resources`."""
     sidecar_log_level: str = "info"
+    """The chart's `sidecar.logLevel`, else its `logLevel`."""
     sidecar_cipher_suites: str = ""
     """As sidecars read it: names with colons between; empty: OpenSSL's own order."""
+    issuer_secret: str = ""
+    """Named by the TrustDomain that is made at the first start; empty: the operator makes its roots itself."""
     cluster_ranges: tuple[Network, ...] = ()
-    """Empty: found in the cluster."""
+    """The chart's `clusterRanges`, with commas between; empty: found in the cluster."""
     log_level: str = "info"
+    """debug, info, warning or error: the chart's `logLevel`."""
     tls_dir: Path = Path("/var/run/handfast/serving")
     """tls.crt, tls.key and ca.crt of the webhook's or the directory's own certificate."""
+    test_namespace: str = "default"
+    """Where the verb `test` asks for a pod, in a dry run."""
 
     @property
     def directory_id(self) -> SpiffeId:
         """The only identity that sidecars accept as the directory."""
         return SpiffeId.of_service_account(self.trust_domain, self.namespace, DIRECTORY_ACCOUNT)
+
+    @property
+    def controller_id(self) -> SpiffeId:
+        """The only identity that a directory shows its evidence to."""
+        return SpiffeId.of_service_account(self.trust_domain, self.namespace, CONTROLLER_ACCOUNT)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -57,9 +72,11 @@ class Settings:
             ),
             sidecar_log_level=environment.get("HANDFAST_SIDECAR_LOG_LEVEL") or log_level,
             sidecar_cipher_suites=check_cipher_suites(environment.get("HANDFAST_SIDECAR_CIPHER_SUITES") or ""),
+            issuer_secret=environment.get("HANDFAST_ISSUER_SECRET") or "",
             cluster_ranges=_ranges(ranges),
             log_level=log_level,
             tls_dir=Path(environment.get("HANDFAST_TLS_DIR") or default.tls_dir),
+            test_namespace=environment.get("HANDFAST_TEST_NAMESPACE") or default.test_namespace,
         )
 
 

@@ -5,13 +5,16 @@ HandfastError
  |   +- BadSpiffeId     an identity outside the SPIFFE ID grammar
  |   +- BadConfig       config.json or the environment of the container: the operator wrote it, so report it
  |   +- BadMessage      a line of the directory protocol: the other side is of an unknown version, or not ours
- |   +- BadFrame        a yamux frame or a PROXY header: the tunnel ends, nothing else
+ |   +- BadFrame        a yamux frame or a PROXY header: the tunnel ends, nothing else; `reason` is the metric's label
+ |       +- OtherVersion  a peer with whom no version of the tunnel is in common: the message says who is too old
  +- BadCertificate      a leaf, key or bundle that must not be used; `reason` is the metric's label
  +- HandshakeFailed     no tunnel: `reason` is the metric's label, the message says what to check
  +- StreamRefused       the peer answered, and said no: `reason` is a `tunnel.reasons.Reason`
 """
 
 from collections.abc import Iterator
+
+from handfast_sidecar.versions import NO_COMMON_VERSION
 
 
 class HandfastError(Exception):
@@ -36,6 +39,14 @@ class BadMessage(BadInput):
 
 class BadFrame(BadInput):
     """Bytes on a tunnel that are no yamux frame or no PROXY protocol header."""
+
+    reason = "protocol_error"
+
+
+class OtherVersion(BadFrame):
+    """A hello from which no common version follows."""
+
+    reason = NO_COMMON_VERSION
 
 
 class BadCertificate(HandfastError):

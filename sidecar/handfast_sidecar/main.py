@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from handfast_sidecar import __version__
-from handfast_sidecar.errors import BadConfig, HandfastError
+from handfast_sidecar.errors import BadCertificate, BadConfig, HandfastError
 from handfast_sidecar.observe import logs
 from handfast_sidecar.wellknown import ENV_LOG_LEVEL
 
@@ -63,7 +63,17 @@ def proxy() -> int:
     from handfast_sidecar.settings import Settings  # noqa: PLC0415
 
     async def serve() -> None:
-        await Proxy(Settings.from_environment(os.environ)).run()
+        settings = Settings.from_environment(os.environ)
+        sidecar: Proxy | None = None
+        while sidecar is None:
+            try:
+                sidecar = Proxy(settings)
+            except (BadCertificate, BadConfig) as error:
+                from handfast_sidecar.waiting import until_usable  # noqa: PLC0415
+
+                if not await until_usable(settings, error):
+                    return
+        await sidecar.run()
 
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -18,6 +18,7 @@ from handfast_sidecar.wellknown import (
     ENV_LOG_LEVEL,
     ENV_LOOPBACK_PORTS,
     ENV_POD_IPS,
+    ENV_POD_UID,
     ENV_PROBES,
     ENV_PROXY_PROTOCOL_PORTS,
     ENV_UPSTREAMS,
@@ -44,6 +45,8 @@ class Settings:
     cache_path: Path = Path(CACHE_PATH)
     proxy_protocol_ports: frozenset[int] = frozenset()
     """On these the application is told who calls (`traffic.proxy_header`)."""
+    pod_uid: str = ""
+    """No leaf of another pod is taken; empty: the first one's pod is ours."""
 
     @property
     def first_ip(self) -> str:
@@ -69,6 +72,7 @@ class Settings:
             read(environment, ENV_LOOPBACK_PORTS, parse_ports),
             read(environment, ENV_UPSTREAMS, parse_upstreams),
             proxy_protocol_ports=read(environment, ENV_PROXY_PROTOCOL_PORTS, parse_few_ports),
+            pod_uid=environment.get(ENV_POD_UID, ""),
         )
 
 

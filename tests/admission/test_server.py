@@ -20,6 +20,7 @@ from handfast_operator.admission.containers import InjectionOptions
 from handfast_operator.admission.review import BadReview, parse_review
 from handfast_operator.admission.server import Serving, serving
 from handfast_operator.admission.webhook import MAX_BODY, Webhook
+from handfast_operator.policy.final import INBOUND, OUTBOUND, Demand
 from handfast_sidecar.observe.metrics import Registry
 from support.json_patch import applied
 from support.pki import Issued, TestAuthority, project
@@ -27,6 +28,13 @@ from support.pki import Issued, TestAuthority, project
 ENABLED = {"handfast.dev/inject": "enabled"}
 OPTIONS = InjectionOptions("handfast-system", "sidecar:1")
 POD: dict[str, Any] = {"metadata": {"name": "orders"}, "spec": {"containers": [{"name": "app"}]}}
+
+
+STRICT = Demand("ClusterMTLSPolicy floor", "mode: Strict", (*INBOUND, *OUTBOUND))
+
+
+def around(name: str, value: str) -> dict[str, Any]:
+    return {**POD, "metadata": {"name": "orders", "annotations": {f"handfast.dev/{name}": value}}}
 
 
 def review(pod: object = POD, **request: Any) -> dict[str, Any]:
@@ -47,6 +55,21 @@ class Labels:
         if isinstance(self._asked, Exception):
             raise self._asked
         return self._asked
+
+
+class Finals:
+    """What final policies demand."""
+
+    def __init__(self, *demands: Demand | Exception) -> None:
+        self._demands = demands
+        self.asked_for: list[str] = []
+
+    async def asked(self, namespace: str, _labels: Mapping[str, str]) -> list[Demand]:
+        self.asked_for.append(namespace)
+        for each in self._demands:
+            if isinstance(each, Exception):
+                raise each
+        return [each for each in self._demands if isinstance(each, Demand)]
 
 
 class Client:
@@ -74,12 +97,17 @@ def write(directory: Path, issued: Issued) -> None:
 
 @asynccontextmanager
 async def client(
-    directory: Path, authority: TestAuthority | None = None, labels: Labels | None = None, *, reuse: bool = True
+    directory: Path,
+    authority: TestAuthority | None = None,
+    labels: Labels | None = None,
+    finals: Finals | None = None,
+    *,
+    reuse: bool = True,
 ) -> AsyncIterator[tuple[Client, ServingCertificate]]:
     authority, registry = authority or TestAuthority(), Registry()
     write(directory, authority.issue())
     certificate = ServingCertificate(directory, registry)
-    webhook = Webhook(OPTIONS, labels or Labels(ENABLED, ENABLED), registry)
+    webhook = Webhook(OPTIONS, labels or Labels(ENABLED, ENABLED), registry, finals or Finals())
     trusting = ssl.create_default_context(cadata=authority.bundle_pem.decode())
     trusting.check_hostname = False
     connector = aiohttp.TCPConnector(ssl=trusting, force_close=not reuse)
@@ -135,9 +163,12 @@ async def test_a_broken_certificate_leaves_the_working_one(tmp_path: Path) -> No
         project(tmp_path, {"tls.crt": authority.issue().chain_pem, "tls.key": authority.issue().key_pem})
         assert not certificate.look()
         assert "handfast_webhook_certificate_failures_total 1" in api.registry.render()
+        assert "handfast_webhook_certificate_refused 1" in api.registry.render()
         assert (await api.ask(review()))[0] == 200
+        assert 'handfast_admission_review_seconds_count{path="inject"} 1' in api.registry.render()
         write(tmp_path, authority.issue())
         assert certificate.look()
+        assert "handfast_webhook_certificate_refused 0" in api.registry.render()
 
 
 async def test_an_error_of_ours_is_no_permission(tmp_path: Path) -> None:
@@ -181,6 +212,47 @@ async def test_a_refusal_names_the_pod_the_container_and_the_remedy(tmp_path: Pa
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("skip-inbound-ports", "8080"),
+        ("skip-outbound-ports", "5432"),
+        ("skip-outbound-cidrs", "192.0.2.0/24"),
+        ("interception", "none"),
+    ],
+)
+async def test_a_pod_that_would_go_around_a_final_policy_is_refused_with_its_name_and_the_way_out(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    async with client(tmp_path, finals=Finals(STRICT)) as (api, _):
+        _, answer = await api.ask(review(around(name, value)))
+    assert answer["response"]["status"]["message"] == (
+        f"Handfast: the pod shop/orders is refused: its annotation handfast.dev/{name} is {value!r}, by which traffic "
+        "goes around its sidecar, but ClusterMTLSPolicy floor, which may not be overridden, demands mode: Strict of "
+        "every pod of this namespace: remove the annotation, or ask those who run the cluster to leave the namespace "
+        "out of that policy (spec.namespaceSelector)"
+    )
+
+
+async def test_what_a_final_policy_does_not_forbid_passes(tmp_path: Path) -> None:
+    inbound_only = Demand("ClusterMTLSPolicy floor", "mode: Strict on port 5432", INBOUND)
+    async with client(tmp_path, finals=Finals(inbound_only)) as (api, _):
+        for asked in (around("skip-outbound-ports", "25"), around("interception", "redirect"), POD):
+            assert (await api.ask(review(asked)))[1]["response"]["allowed"]
+        assert not (await api.ask(review(around("skip-inbound-ports", "25"))))[1]["response"]["allowed"]
+
+
+async def test_only_a_pod_that_would_go_around_costs_a_question_and_without_an_answer_it_is_refused(
+    tmp_path: Path,
+) -> None:
+    finals = Finals(OSError("the API server is away"))
+    async with client(tmp_path, finals=finals) as (api, _):
+        assert (await api.ask(review()))[1]["response"]["allowed"]
+        assert finals.asked_for == []
+        assert (await api.ask(review(around("skip-inbound-ports", "8080"))))[0] == 500
+        assert finals.asked_for == ["shop"]
+
+
 async def test_an_ephemeral_container_of_our_user_is_refused_with_the_pods_name(tmp_path: Path) -> None:
     debug = {"name": "debug", "securityContext": {"runAsUser": 7443}}
     async with client(tmp_path) as (api, _):
@@ -208,7 +280,10 @@ async def test_a_review_in_flight_when_a_replica_ends_is_answered(tmp_path: Path
 
     authority = TestAuthority()
     write(tmp_path, authority.issue())
-    certificate, webhook = ServingCertificate(tmp_path, Registry()), Webhook(OPTIONS, Slow(None, {}), Registry())
+    certificate, webhook = (
+        ServingCertificate(tmp_path, Registry()),
+        Webhook(OPTIONS, Slow(None, {}), Registry(), Finals()),
+    )
     trusting = ssl.create_default_context(cadata=authority.bundle_pem.decode())
     trusting.check_hostname = False
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session:
@@ -286,7 +361,7 @@ _PODS = st.fixed_dictionaries({"spec": st.fixed_dictionaries({}, optional={"init
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(_PODS)
 async def test_whatever_the_object_is_the_answer_is_well_formed_or_a_bad_request(pod: object) -> None:
-    webhook = Webhook(OPTIONS, Labels(ENABLED, ENABLED), Registry())
+    webhook = Webhook(OPTIONS, Labels(ENABLED, ENABLED), Registry(), Finals(STRICT))
     try:
         asked = parse_review(json.dumps(review(pod)).encode())
     except BadReview:

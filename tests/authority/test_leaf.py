@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL
 
-from handfast_operator.authority.authority import Authority, AuthoritySet, NoAuthority
+from handfast_operator.authority.authority import Authority, AuthoritySet, NoAuthority, SigningKey
 from handfast_operator.authority.leaf import IssuedLeaf, LeafRequest, issue
 from handfast_operator.authority.root import make_root
 from handfast_operator.authority.state import AuthorityState
@@ -24,6 +25,7 @@ from handfast_sidecar.identity.contexts import (
 from handfast_sidecar.identity.leaf import read_svid, serial_of
 from handfast_sidecar.identity.material import Material, parse_material
 from handfast_sidecar.identity.spiffe import SpiffeId
+from support.issuers import Ca, chain_of, make_ca
 from support.pki import plain_config, project
 
 ORDERS = SpiffeId.parse("spiffe://test.example/ns/shop/sa/orders")
@@ -71,6 +73,51 @@ def test_a_leaf_never_outlives_its_issuer() -> None:
     trusted = authorities(ttl=timedelta(hours=3))
     issued = issue(trusted.active, request(), now())
     assert issued.not_after == trusted.active.certificate.not_valid_after_utc
+
+
+def of_another(ca: Ca) -> AuthoritySet:
+    """The trust domain whose issuer is somebody else's."""
+    path = tuple(each.certificate for each in ca.path)
+    authority = Authority(
+        "handfast-authority-1", "test.example", AuthorityState.ACTIVE, path[0], ca.key, chain=path[:-1], root=path[-1]
+    )
+    return AuthoritySet("test.example", (authority,))
+
+
+def test_a_leaf_never_outlives_any_certificate_above_it() -> None:
+    short = timedelta(hours=5)
+    for ca in (make_ca(make_ca(ttl=short)), make_ca(make_ca(make_ca(), ttl=short)), chain_of(2, ttl=short)):
+        trusted = of_another(ca)
+        issued = issue(trusted.active, request(), now())
+        assert issued.not_after == trusted.active.ends
+        assert issued.not_after == min(each.certificate.not_valid_after_utc for each in ca.path)
+
+
+def test_a_chain_with_an_expired_root_signs_nothing() -> None:
+    trusted = of_another(make_ca(make_ca(ttl=timedelta(hours=5))))
+    assert not trusted.active.signs(now() + timedelta(hours=5))
+    with pytest.raises(NoAuthority, match="expired"):
+        issue(trusted.active, request(), now() + timedelta(hours=5))
+
+
+@pytest.mark.parametrize(
+    ("key", "fitting"),
+    [
+        (ec.generate_private_key(ec.SECP256R1()), "sha256"),
+        (ec.generate_private_key(ec.SECP384R1()), "sha384"),
+        (ec.generate_private_key(ec.SECP521R1()), "sha512"),
+        (rsa.generate_private_key(65537, 2048), "sha256"),
+    ],
+    ids=["P-256", "P-384", "P-521", "RSA"],
+)
+def test_the_hash_fits_the_key_that_signs_and_the_chain_is_sent(key: SigningKey, fitting: str) -> None:
+    trusted = of_another(chain_of(3, key=key))
+    issued = issue(trusted.active, request(), now())
+    leaf, *chain = x509.load_pem_x509_certificates(issued.chain_pem)
+    assert leaf.signature_hash_algorithm is not None
+    assert leaf.signature_hash_algorithm.name == fitting
+    assert tuple(chain) == trusted.active.chain
+    assert material(trusted, issued).bundle.certificates == (trusted.active.root,)
 
 
 def test_an_expired_authority_signs_nothing() -> None:
@@ -145,7 +192,7 @@ async def test_directory_and_sidecar_shake_hands(tmp_path: Path) -> None:
     client_tls = directory_client_context(material(trusted, issue(trusted.active, request(), now())))
 
     async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = check_directory_peer(writer.get_extra_info("ssl_object"), "test.example")
+        peer = check_directory_peer(writer.get_extra_info("ssl_object"), "test.example").leaf
         writer.write(f"{peer.spiffe_id}\n".encode())
         await writer.drain()
         writer.close()
@@ -153,7 +200,7 @@ async def test_directory_and_sidecar_shake_hands(tmp_path: Path) -> None:
     async with await asyncio.start_server(greet, "127.0.0.1", 0, ssl=server_tls) as server:
         port = server.sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_tls)
-        assert check_directory_peer(writer.get_extra_info("ssl_object"), "test.example").spiffe_id == directory_id
+        assert check_directory_peer(writer.get_extra_info("ssl_object"), "test.example").leaf.spiffe_id == directory_id
         assert await reader.readline() == f"{ORDERS}\n".encode()
         writer.close()
         await writer.wait_closed()

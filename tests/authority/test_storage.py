@@ -1,13 +1,15 @@
 """One Secret per authority, one bundle, and no second root by accident."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from handfast_operator.authority.authority import AuthoritySet
+from handfast_operator.authority.authority import AuthoritySet, Signer
+from handfast_operator.authority.authority_secret import label_value
 from handfast_operator.authority.state import AuthorityState, BadTransition
-from handfast_operator.authority.storage import AuthorityStorage, label_value
+from handfast_operator.authority.storage import AuthorityStorage, new_root
 from handfast_operator.cluster.client import ApiError
 from handfast_sidecar.identity.bundle import parse_bundle
 from support.memory_api import MemoryApi
@@ -128,12 +130,41 @@ async def test_trust_domains_share_the_namespace_but_no_name_and_no_bundle() -> 
 async def test_a_move_is_written_over_the_version_that_was_read_alone() -> None:
     world = World()
     authority = (await world.storage.ensure(NOW)).active
-    moved = await world.storage.move(authority, AuthorityState.DRAINING)
+    moved = await world.storage.move(authority, AuthorityState.DRAINING, NOW)
     assert (await world.storage.load()).authorities[0].state is AuthorityState.DRAINING
     with pytest.raises(ApiError, match="modified"):
-        await world.storage.move(authority, AuthorityState.DRAINING)
+        await world.storage.move(authority, AuthorityState.DRAINING, NOW)
     with pytest.raises(BadTransition, match="only: Active, Retired"):
-        await world.storage.move(moved, AuthorityState.PREPARED)
+        await world.storage.move(moved, AuthorityState.PREPARED, NOW)
+
+
+async def test_what_is_written_of_an_authority_is_read_again() -> None:
+    world = World()
+    await world.storage.ensure(NOW)
+    root = new_root("cluster.local", NOW)
+    between = new_root("cluster.local", NOW)
+    signer = Signer(between.certificate, between.key, (between.certificate,), root.certificate, "abc")
+    made = await world.storage.prepare(signer, NOW, "2026-11")
+    await world.storage.rewrite(replace(made, forced=True))
+    [read] = [each for each in (await world.storage.load()).authorities if each.name == made.name]
+    assert (read.state, read.since, read.trigger) == (AuthorityState.PREPARED, NOW, "2026-11")
+    assert (read.source, read.forced, read.chain, read.anchor) == ("abc", True, signer.chain, root.certificate)
+
+
+async def test_a_retired_one_keeps_its_secret_until_the_bundle_is_without_it() -> None:
+    world = World()
+    await world.storage.ensure(NOW)
+    made = await world.storage.prepare(new_root("cluster.local", NOW), NOW)
+    known = await world.storage.load()
+    known = known.having(await world.storage.move(made, AuthorityState.DISTRIBUTED, NOW))
+    await world.storage.publish(known)
+    distributed = next(each for each in known.authorities if each.name == made.name)
+    retired = await world.storage.move(distributed, AuthorityState.RETIRED, NOW)
+    assert made.certificate in parse_bundle(world.published())
+    left = await world.storage.remove(retired, known.having(retired))
+    assert parse_bundle(world.published()) == left.bundle
+    assert world.api.calls[-1] == ("delete", f"{SECRETS}/{made.name}")
+    assert (await world.storage.load()).remembered == ()
 
 
 async def test_other_refusals_of_the_api_server_are_passed_on() -> None:

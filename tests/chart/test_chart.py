@@ -1,6 +1,5 @@
 """The chart carries what the repository has, and asks for no more than it needs."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import pytest
 import yaml
 
-from handfast_operator.settings import Settings
 from handfast_sidecar import __version__, wellknown
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,7 +24,7 @@ def rules() -> list[dict[str, Any]]:
 def test_the_chart_carries_the_custom_resources_of_crds() -> None:
     ours = {path.name: path.read_bytes() for path in (ROOT / "crds").glob("*.yaml")}
     assert ours
-    assert {path.name: path.read_bytes() for path in (CHART / "crds").glob("*.yaml")} == ours
+    assert {path.name: path.read_bytes() for path in (CHART / "files" / "crds").glob("*.yaml")} == ours
 
 
 def test_no_rule_has_a_wildcard() -> None:
@@ -49,7 +47,9 @@ def test_only_the_controller_may_touch_secrets() -> None:
     assert "secrets" not in rest
 
 
-@pytest.mark.parametrize("document", ["mtlspolicies", "clustermtlspolicies", "trustdomains"])
+@pytest.mark.parametrize(
+    "document", ["mtlspolicies", "clustermtlspolicies", "trustdomains", "accessrequests", "accessgrants"]
+)
 def test_every_field_of_a_custom_resource_is_documented(document: str) -> None:
     crd = yaml.safe_load((ROOT / "crds" / f"{document}.yaml").read_text())
     spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
@@ -66,10 +66,55 @@ def undocumented(schema: dict[str, Any], path: str) -> list[str]:
     return found
 
 
-def test_the_schema_knows_exactly_the_values() -> None:
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    assert set(values) == set(schema["properties"]) - {"global"}
+def user_roles() -> dict[str, dict[str, Any]]:
+    """The ClusterRoles for people, by name; only the names of the chart's labels are left out."""
+    text = (CHART / "templates" / "user-roles.yaml").read_text()
+    plain = "\n".join(line for line in text.splitlines() if "{{" not in line)
+    return {role["metadata"]["name"]: role for role in yaml.safe_load_all(plain)}
+
+
+def test_who_edits_a_namespace_may_ask_and_only_its_admin_may_open_it() -> None:
+    roles = user_roles()
+    aggregated = {
+        name: next(iter(role["metadata"].get("labels") or {"": ""})).rpartition("-")[2] for name, role in roles.items()
+    }
+    assert aggregated == {
+        "handfast-view": "view",
+        "handfast-edit": "edit",
+        "handfast-admin": "admin",
+        "handfast-request-reader": "",
+        "handfast-evidence-reader": "",
+        "handfast-trust-admin": "",
+    }
+    written = {
+        (name, resource)
+        for name, role in roles.items()
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        if set(rule["verbs"]) - {"get", "list", "watch"}
+    }
+    assert written == {
+        ("handfast-edit", "accessrequests"),
+        ("handfast-admin", "mtlspolicies"),
+        ("handfast-admin", "accessgrants"),
+        ("handfast-evidence-reader", "pods/portforward"),
+        ("handfast-trust-admin", "trustdomains"),
+    }
+
+
+def test_who_views_may_read_who_signs_and_no_role_for_people_reads_secrets() -> None:
+    rules_of = {name: role["rules"] for name, role in user_roles().items()}
+    assert any("trustdomains" in rule["resources"] for rule in rules_of["handfast-view"])
+    assert not any("secrets" in rule["resources"] for listed in rules_of.values() for rule in listed)
+    assert all(set(rule["verbs"]) == {"get", "list", "watch"} for rule in rules_of["handfast-view"])
+
+
+def test_nobody_but_the_controller_may_write_a_status_and_it_writes_no_grant() -> None:
+    for rule in (rule for role in user_roles().values() for rule in role["rules"]):
+        assert not any(each.endswith("/status") for each in rule["resources"])
+    for rule in rules():
+        if "accessgrants" in rule["resources"]:
+            assert rule["verbs"] == ["get", "list", "watch"]
 
 
 def test_versions_agree() -> None:
@@ -89,26 +134,3 @@ def test_ports_and_names_in_the_chart_are_those_of_the_code() -> None:
         assert str(port) in text
     for label in (wellknown.LABEL_IDENTITY, wellknown.LABEL_AUTHORITY, wellknown.LABEL_SERVING):
         assert f"'{label}'" in text
-
-
-def test_the_operator_reads_every_variable_that_the_chart_sets() -> None:
-    text = (CHART / "templates" / "_names.tpl").read_text()
-    names = set(re.findall(r"name: (HANDFAST_\w+)", text))
-    values = dict.fromkeys(names, "info") | {
-        "HANDFAST_TRUST_DOMAIN": "other.example",
-        "HANDFAST_SIDECAR_RESOURCES": '{"limits": {}}',
-        "HANDFAST_CLUSTER_RANGES": "10.1.0.0/16",
-        "HANDFAST_SIDECAR_CIPHER_SUITES": "TLS_AES_128_GCM_SHA256",
-    }
-    default = Settings()
-    for name in names:
-        alone = Settings.from_environment({name: values[name] + ("" if name in NOT_WORDS else "x")})
-        assert alone != default, name
-
-
-NOT_WORDS = {
-    "HANDFAST_TRUST_DOMAIN",
-    "HANDFAST_SIDECAR_RESOURCES",
-    "HANDFAST_CLUSTER_RANGES",
-    "HANDFAST_SIDECAR_CIPHER_SUITES",
-}

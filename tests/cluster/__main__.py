@@ -1,11 +1,12 @@
-"""Keep a cluster running while you work: `python -m cluster up | load | down | images`, from the folder `tests`."""
+"""A cluster that stays, or one for a command: `python -m cluster up | load | down | build | run COMMAND`."""
 
 import argparse
 import logging
+import os
 import subprocess
 import sys
 
-from cluster.kube import build, images, lifecycle, packages, release, sandbox
+from cluster.kube import build, images, lifecycle, packages, provided, release, sandbox
 from cluster.kube.client import Kubectl
 from cluster.kube.errors import ClusterError
 from cluster.kube.places import KUBECONFIG
@@ -20,7 +21,10 @@ def main() -> int:
     ups.add_argument("--variant", choices=VARIANTS, default=DEFAULT.name)
     verbs.add_parser("load", help="build our images, import them, install or upgrade the chart")
     verbs.add_parser("down", help="end the cluster and remove all it made")
-    verbs.add_parser("images", help="build our images into the cache; no cluster is needed")
+    verbs.add_parser("build", help="build Kubernetes and our images into the cache; no cluster is needed")
+    runs = verbs.add_parser("run", help="start a cluster with Handfast, run a command on it, end the cluster")
+    runs.add_argument("--variant", choices=VARIANTS, default=DEFAULT.name)
+    runs.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     verbs.add_parser("helm", help="our own build of Helm, for a chart that needs no cluster", add_help=False)
     arguments, words = parser.parse_known_args()
     if words and arguments.verb != "helm":
@@ -32,6 +36,8 @@ def main() -> int:
                 return helm(words)
             case "up":
                 return up(VARIANTS[arguments.variant])
+            case "run":
+                return run(VARIANTS[arguments.variant], arguments.words)
             case verb:
                 return VERBS[verb]()
     except ClusterError as error:
@@ -45,6 +51,13 @@ def up(variant: Variant) -> int:
         lifecycle.up(variant, keep=True)
     print(f"export HANDFAST_KUBECONFIG={KUBECONFIG} KUBECONFIG={KUBECONFIG}")  # noqa: T201
     return 0
+
+
+def run(variant: Variant, words: list[str]) -> int:
+    """The command's own exit code; it finds the cluster by HANDFAST_KUBECONFIG."""
+    with provided.started(variant) as started:
+        started.release().install()
+        return subprocess.run(words, env={**os.environ, "HANDFAST_KUBECONFIG": str(KUBECONFIG)}, check=False).returncode
 
 
 def load() -> int:
@@ -64,9 +77,10 @@ def down() -> int:
     return 0
 
 
-def build_images() -> int:
-    """Needs root, as buildah mounts layers."""
+def build_all() -> int:
+    """What a cluster needs; needs root, as buildah mounts layers."""
     packages.require_machine()
+    build.binaries()
     tell(images.build_all())
     return 0
 
@@ -84,7 +98,7 @@ def tell(built: images.Images) -> None:
     print(f"export HANDFAST_APPS_IMAGE={built.apps}")  # noqa: T201
 
 
-VERBS = {"load": load, "down": down, "images": build_images}
+VERBS = {"load": load, "down": down, "build": build_all}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,5 +1,6 @@
 """Fixtures of the cluster tests. They fail where they cannot run: a test that skips in silence protects nobody."""
 
+import json
 import os
 import uuid
 from collections.abc import Generator, Iterator
@@ -18,10 +19,18 @@ from cluster.release import Release
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 180
-"""For a cluster test that sets none: the sixty seconds of the other tests are short for pods that come and go."""
+"""For a cluster test that sets none."""
 
 RUNNING = pytest.StashKey[Cluster]()
 KEPT = pytest.StashKey[dict[str, Path]]()
+
+
+class Record(Protocol):
+    """pytest's `record_property`, for figures: the run prints them at its end, as a line `FIGURES`."""
+
+    def __call__(self, name: str, value: object) -> None:
+        """`value`: as JSON has it, since another process may print it."""
+        ...
 
 
 class NamespaceFactory(Protocol):
@@ -32,8 +41,10 @@ class NamespaceFactory(Protocol):
         ...
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the cluster tests; their time runs from the test's first line, as fixtures may build for minutes.
+
+    Those that are `slow_on_kubernetes` are left to `make test-cluster-slow` there; the lab runs them always.
 
     By signal: pytest-timeout's other method ends the whole process, and so would leave the cluster running.
     """
@@ -43,6 +54,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             seconds = chosen.args[0] if chosen and chosen.args else TIMEOUT_S
             item.add_marker(pytest.mark.timeout(seconds, method="signal", func_only=True), append=False)
             item.add_marker(pytest.mark.cluster)
+    if config.getoption("--platform") == "kubernetes" and not config.getoption("--slow"):
+        slow = [item for item in items if item.get_closest_marker("slow_on_kubernetes")]
+        items[:] = [item for item in items if item not in slow]
+        config.hook.pytest_deselected(items=slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures that tests recorded, whichever process they ran in."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"FIGURES {name}: {json.dumps(value)}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -85,13 +107,13 @@ def handfast(cluster: Cluster) -> Release:
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[NamespaceFactory]:
     """Makes namespaces that go with the test."""
-    yield from _namespaces(cluster)
+    yield from namespaces(cluster)
 
 
 @pytest.fixture(scope="module")
 def module_namespace(cluster: Cluster) -> Iterator[NamespaceFactory]:
     """Makes namespaces that tests of one module share."""
-    yield from _namespaces(cluster)
+    yield from namespaces(cluster)
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +137,8 @@ def _started(platform: str, variant: str) -> Iterator[Cluster]:
         yield found
 
 
-def _namespaces(cluster: Cluster) -> Iterator[NamespaceFactory]:
+def namespaces(cluster: Cluster) -> Iterator[NamespaceFactory]:
+    """What the fixtures yield, for one of another scope or another cluster."""
     made: list[str] = []
 
     def make(prefix: str = "test", *, inject: bool = False, labels: dict[str, str] | None = None) -> str:

@@ -21,6 +21,15 @@ from support.pki import TestAuthority
 T = TypeVar("T")
 TRUST_DOMAIN = "cluster.local"
 _FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())"
+_FETCH_ALL = """\
+import json, sys, urllib.request
+def fetch(url):
+    try:
+        return urllib.request.urlopen(url, timeout=2).read().decode()
+    except OSError:
+        return ""
+print(json.dumps([fetch(url) for url in sys.argv[1:]]))
+"""
 POLL_S = 0.1
 
 
@@ -101,6 +110,25 @@ def authority_of(cluster: Cluster, namespace: str) -> TestAuthority:
 def leaf_of(secret: Manifest) -> Leaf:
     """The leaf in a Secret, checked as peers check it."""
     return read_svid(x509.load_pem_x509_certificate(b64decode(secret["data"]["tls.crt"])))
+
+
+def scrapes(cluster: Cluster, namespace: str) -> dict[str, Scrape]:
+    """What each sidecar of a namespace that answers tells of itself; only one process is started."""
+    pods = [pod for pod in cluster.list("pods", namespace) if (pod.get("status") or {}).get("podIP")]
+    texts = fetched(cluster, *(f"http://{pod['status']['podIP']}:{ADMIN_PORT}/metrics" for pod in pods))
+    return {pod["metadata"]["name"]: Scrape.parse(text) for pod, text in zip(pods, texts, strict=True) if text}
+
+
+def fetched(cluster: Cluster, *urls: str) -> list[str]:
+    """What is answered to the node at these; empty where nobody does."""
+    texts: list[str] = json.loads(cluster.on_node(sys.executable, "-c", _FETCH_ALL, *urls))
+    return texts
+
+
+def expiries_loaded(cluster: Cluster, namespace: str) -> dict[str, float]:
+    """When the leaf that each sidecar of a namespace has loaded expires, in Unix time."""
+    name = "handfast_certificate_expiration_timestamp_seconds"
+    return {pod: scrape.total(name) for pod, scrape in scrapes(cluster, namespace).items()}
 
 
 def loaded_until(cluster: Cluster, pod: str, namespace: str) -> float:

@@ -1,6 +1,7 @@
 """config.json: what the operator writes is what the sidecar reads, and nothing else passes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from handfast_sidecar.config.document import DirectoryAddress, SidecarConfig, parse_ranges
 from handfast_sidecar.errors import BadConfig
+from handfast_sidecar.identity.revocation import Revocation, Revocations
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.policy.effective import EffectivePolicy, ForeignRule, Mode, ModeRule, TlsVersion
 
@@ -36,6 +38,19 @@ def test_the_golden_bytes_of_config_json() -> None:
 
 def test_config_json_is_read_as_it_was_written() -> None:
     assert SidecarConfig.parse(GOLDEN) == CONFIG
+
+
+def test_the_golden_bytes_of_who_is_revoked() -> None:
+    revoked = Revocations(91, (Revocation(serial="1f", reason="stolen", until=1767323042),))
+    text = replace(CONFIG, revoked=revoked).dump()
+    part = '"revoked":{"entries":[{"reason":"stolen","serial":"1f","until":1767323042}],"revision":91},'
+    assert text == GOLDEN.replace('"schema":1', f'{part}"schema":1')
+    assert SidecarConfig.parse(text).revoked == revoked
+
+
+def test_a_list_of_who_is_revoked_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(BadConfig, match="revoked"):
+        SidecarConfig.parse(GOLDEN.replace('"schema":1', '"revoked":{"entries":[]},"schema":1'))
 
 
 def test_the_golden_bytes_of_a_policy_with_foreign_ports() -> None:

@@ -14,6 +14,8 @@ from handfast_sidecar.policy.effective import Mode
 from support.objects import pod
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from handfast_operator.cluster.objects import Namespace, Pod
 
 ORDERS = pod("shop", "orders")
@@ -27,7 +29,7 @@ class World:
         cluster: Store[ClusterMtlsPolicy] = Store()
         pods: Store[Pod] = Store()
         self.ranges: tuple[Network, ...] = (ip_network("10.0.0.0/8"),)
-        index = PolicyIndex(pods, self.namespaces, self.policies, cluster)
+        index = PolicyIndex(pods, self.namespaces, self.policies, cluster, "cluster.local")
         self.source = ConfigSource("test.example", "handfast-system", index, self.services, lambda: self.ranges)
         self.told = 0
         self.source.subscribe(self._hear)
@@ -82,3 +84,24 @@ def test_other_ranges_are_another_configuration_that_the_sidecar_can_read() -> N
     assert after.digest != before.digest
     assert SidecarConfig.parse(after.config.dump()) == after.config
     assert world.told == 1
+
+
+def test_pods_of_one_policy_share_what_is_written_until_any_part_of_it_changes() -> None:
+    world = World()
+    other = pod("shop", "orders-2")
+    strict = MtlsPolicy("shop", "strict", "u", 901, 1, "2026-01-01T00:00:00Z", None, PolicySpec(mode=Mode.STRICT))
+    first = world.source.wanted(ORDERS)
+    assert world.source.wanted(other) is first
+    assert first.document == first.config.dump().encode()
+    changes: tuple[Callable[[], None], ...] = (
+        lambda: world.policies.seen(900),
+        lambda: world.services.put(world.service("10.96.0.9")),
+        lambda: setattr(world, "ranges", (ip_network("10.0.0.0/9"),)),
+        lambda: world.policies.put(strict),
+    )
+    for change in changes:
+        change()
+        now = world.source.wanted(ORDERS)
+        assert now.config != first.config
+        assert now.digest == digest_of(now.config)
+        first = now

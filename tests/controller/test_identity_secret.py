@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from handfast_operator.controller.config import Wanted, digest_of
 from handfast_operator.controller.identity_secret import Content, build_secret, held_leaf, identity_of, is_intact
 from handfast_sidecar.errors import BadCertificate
 from support.objects import pod
-from support.pki import plain_config
+from support.pki import Issued, TestAuthority, plain_config
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -98,3 +99,36 @@ def test_no_content_of_a_file_is_believed_or_breaks_us(name: str, value: str) ->
     except BadCertificate:
         return
     assert leaf == written.leaf
+
+
+def test_a_leaf_of_an_intermediate_is_known_by_the_one_that_signed_it() -> None:
+    """Not by its root: the intermediate is what drains."""
+    pki = TestAuthority("test.example", intermediates=1)
+    issued = pki.issue(identity_of("test.example", ORDERS), pod_uid=ORDERS.uid, not_before=NOW, ttl=DAY)
+    signer = Authority(
+        "handfast-authority-1",
+        "test.example",
+        AuthorityState.ACTIVE,
+        issued.chain[1],
+        pki.issuer_key,
+        chain=issued.chain[1:],
+        root=pki.root,
+    )
+    trusted = AuthoritySet("test.example", (signer,))
+    assert held_leaf(secret_of(issued), ORDERS, trusted, WANTED, NOW).issuer == signer.serial != TRUSTED.active.serial
+
+
+def test_of_two_authorities_with_one_key_the_one_that_signs_now_counts() -> None:
+    """An external issuer that is renewed may keep its key: then no leaf of it needs to be replaced."""
+    drains = replace(TRUSTED.active, state=AuthorityState.DRAINING)
+    assert isinstance(drains.key, EllipticCurvePrivateKey)
+    renewed = TestAuthority.of("test.example", drains.certificate, drains.key)
+    signs = replace(TRUSTED.active, certificate=renewed.renewed_root(NOW), since=NOW)
+    for order in ((drains, signs), (signs, drains)):
+        both = AuthoritySet("test.example", order)
+        assert held_leaf(build_secret(content()), ORDERS, both, WANTED, NOW).issuer == signs.serial
+
+
+def secret_of(issued: Issued) -> dict[str, Any]:
+    files = {"tls.crt": issued.chain_pem, "tls.key": issued.key_pem}
+    return {"data": {name: base64.b64encode(file).decode() for name, file in files.items()}}

@@ -17,15 +17,15 @@ from handfast_operator.controller.issuance import (
     Verify,
     Wait,
     decide,
-    format_time,
-    parse_time,
 )
+from handfast_operator.resources.times import format_time, parse_time
 from support.objects import pod
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 POD = pod("shop", "orders", uid="uid-1")
 FACTS = Facts(issuers=frozenset({"a1"}), bundle="bundle-1", config="config-1", ttl=24 * HOUR)
+DRAINS_SOON = replace(FACTS, draining={"a1": NOW + HOUR})
 ALL_FILES = ("ca.crt", "config.json", "tls.crt", "tls.key")
 
 
@@ -51,10 +51,42 @@ TABLE: list[tuple[str, SecretMeta | None, Facts, Decision]] = [
     ("expired", secret(not_after=format_time(NOW)), FACTS, Issue("expired")),
     ("issuer left the bundle", secret(issuer="b2"), FACTS, Issue("issuer_not_trusted")),
     ("the policy's TTL became shorter", GOOD, replace(FACTS, ttl=HOUR), Issue("shorter_ttl")),
+    (
+        "the leader before had a clock that was ahead",
+        secret(not_after=format_time(NOW + 24 * HOUR + 6 * MINUTE)),
+        FACTS,
+        Wait(NOW + 12 * HOUR),
+    ),
     ("the policy's TTL became longer", GOOD, replace(FACTS, ttl=100 * HOUR), Wait(NOW + 12 * HOUR)),
     ("another policy", GOOD, replace(FACTS, config="config-2"), Reconfigure("config")),
     ("another bundle", GOOD, replace(FACTS, bundle="bundle-2"), Reconfigure("bundle")),
+    ("its authority drains, its turn has come", GOOD, replace(FACTS, draining={"a1": NOW}), Issue("draining")),
+    ("its turn comes", GOOD, replace(FACTS, draining={"a1": NOW + HOUR}), Wait(NOW + HOUR)),
+    ("its turn comes, and another bundle", GOOD, replace(DRAINS_SOON, bundle="b"), Reconfigure("bundle")),
+    ("it is due before its turn", GOOD, replace(FACTS, draining={"a1": NOW + 20 * HOUR}), Wait(NOW + 12 * HOUR)),
+    ("another authority drains", GOOD, replace(FACTS, draining={"b2": NOW}), Wait(NOW + 12 * HOUR)),
     ("due, and another policy", secret(renew_at=format_time(NOW), config="old"), FACTS, Issue("renewal")),
+    ("its certificate is revoked", GOOD, replace(FACTS, revoked=frozenset({"5e"})), Issue("revoked")),
+    ("another certificate is revoked", GOOD, replace(FACTS, revoked=frozenset({"5f"})), Wait(NOW + 12 * HOUR)),
+    ("its identity is revoked", None, replace(FACTS, identity_revoked="why"), Refuse("identity_revoked", "why")),
+    (
+        "its identity is revoked, and it has a Secret",
+        GOOD,
+        replace(FACTS, identity_revoked="why"),
+        Wait(NOW + 12 * HOUR),
+    ),
+    (
+        "its identity is revoked, and who else is changed",
+        GOOD,
+        replace(FACTS, identity_revoked="why", config="config-2"),
+        Reconfigure("config"),
+    ),
+    (
+        "its identity is revoked, and renewal is due",
+        secret(renew_at=format_time(NOW)),
+        replace(FACTS, identity_revoked="why"),
+        Refuse("identity_revoked", "why"),
+    ),
     ("our own write", GOOD, replace(FACTS, trusted_version=7), Wait(NOW + 12 * HOUR)),
     ("changed since we wrote", GOOD, replace(FACTS, trusted_version=6), Verify("foreign_writer")),
     (
@@ -116,3 +148,9 @@ def test_managed_fields_tell_who_wrote_which_file() -> None:
     meta = parse_secret_meta({"metadata": metadata})
     assert meta.managers == ("annotator", "editor", "handfast-controller")
     assert meta.data_keys == ("tls.crt", "tls.key")
+
+
+def test_what_others_wrote_beside_our_annotations_is_not_remembered() -> None:
+    annotations = {"handfast.dev/serial": "1f", "kubectl.kubernetes.io/last-applied-configuration": "x" * 10_000}
+    metadata = {"namespace": "shop", "name": "s", "uid": "u", "resourceVersion": "3", "annotations": annotations}
+    assert parse_secret_meta({"metadata": metadata}).annotations == {"handfast.dev/serial": "1f"}

@@ -2,135 +2,26 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from ipaddress import ip_network
 from typing import Any
 
 import aiohttp
+import pytest
 
 from handfast_operator.authority.authority import Authority, AuthoritySet
-from handfast_operator.authority.root import make_root
 from handfast_operator.authority.state import AuthorityState
 from handfast_operator.cluster.client import ApiError
-from handfast_operator.cluster.objects import Namespace, Pod, SecretMeta, parse_secret_meta
 from handfast_operator.cluster.services import Service
-from handfast_operator.cluster.store import Store
-from handfast_operator.controller.config import ConfigSource
-from handfast_operator.controller.issuer import Issuer, Pace
-from handfast_operator.policy.index import PolicyIndex
-from handfast_operator.resources.policies import ClusterMtlsPolicy, MtlsPolicy, PolicySpec
-from handfast_sidecar.identity.material import Material, parse_material
-from handfast_sidecar.observe.metrics import Registry
 from handfast_sidecar.policy.effective import Mode
-from support.memory_api import MemoryApi
+from support.issuing import DAY, HOUR, ORDERS, PATH, SECRETS, World, authority
 from support.objects import pod
-from support.virtual_time import START, VirtualTime
+from support.virtual_time import START
 
-SECRETS = "/api/v1/namespaces/shop/secrets"
-ORDERS = pod("shop", "orders", uid="uid-1", service_account="orders")
-PATH = f"{SECRETS}/{ORDERS.secret}"
-NOTHING = timedelta(0)
 Damage = dict[str, bytes | None]
 BUNDLE_GONE: Damage = {"ca.crt": None}
 DAMAGED_LEAVES: list[Damage] = [{"tls.key": b"garbage"}, {"tls.crt": None}, {"tls.crt": b""}]
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-
-def authority(number: int, state: AuthorityState = AuthorityState.ACTIVE, made: datetime = START) -> Authority:
-    root = make_root("cluster.local", made)
-    return Authority(f"handfast-authority-{number}", "cluster.local", state, root.certificate, root.key)
-
-
-class World:
-    """A cluster whose watches tell everything at once, until they are held back."""
-
-    def __init__(self) -> None:
-        self.api = MemoryApi()
-        self.time = VirtualTime()
-        self.pods: Store[Pod] = Store()
-        self.secrets: Store[SecretMeta] = Store()
-        self.namespaces: Store[Namespace] = Store()
-        self.policies: Store[MtlsPolicy] = Store()
-        self.cluster_policies: Store[ClusterMtlsPolicy] = Store()
-        self.services: Store[Service] = Store()
-        self.index = PolicyIndex(self.pods, self.namespaces, self.policies, self.cluster_policies)
-        self.authorities = AuthoritySet("cluster.local", (authority(1),))
-        self.events: list[tuple[str, str, str]] = []
-        self.held_back: list[Callable[[], None]] | None = None
-        self.api.watchers.append(self._watch)
-
-    @asynccontextmanager
-    async def issuer(self, **pace: Any) -> AsyncIterator[Issuer]:
-        """A controller's life."""
-        self.registry = Registry()
-        ranges = (ip_network("10.0.0.0/8"),)
-        issuer = Issuer(
-            self.api,
-            self.pods,
-            self.secrets,
-            self.index,
-            ConfigSource("cluster.local", "handfast-system", self.index, self.services, lambda: ranges),
-            self.authorities,
-            event=lambda pod, _kind, reason, message: self.events.append((pod.name, reason, message)),
-            registry=self.registry,
-            time=self.time,
-            pace=Pace(**pace) if pace else None,
-        )
-        running = asyncio.ensure_future(issuer.run())
-        await self.time.advance(NOTHING)
-        try:
-            yield issuer
-            assert not running.done()
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-
-    def _watch(self, path: str, raw: dict[str, Any] | None, version: int) -> None:
-        namespace, name = path.split("/")[4], path.split("/")[6]
-        meta = parse_secret_meta(raw) if raw is not None else None
-        if meta is not None and meta.labels.get("handfast.dev/identity") != "true":
-            meta = None
-
-        def tell() -> None:
-            if meta is not None:
-                self.secrets.put(meta)
-            else:
-                self.secrets.remove((namespace, name), version)
-
-        (self.held_back.append if self.held_back is not None else lambda now: now())(tell)
-
-    def release(self) -> None:
-        """The watch catches up."""
-        for tell in self.held_back or ():
-            tell()
-        self.held_back = None
-
-    async def settle(self, passed: timedelta = NOTHING) -> None:
-        await self.time.advance(passed)
-
-    def material(self, path: str = PATH) -> Material:
-        """The Secret as a sidecar reads it."""
-        data = self.api.objects[path]["data"]
-        files = (base64.b64decode(data[name]) for name in ("tls.crt", "tls.key", "ca.crt", "config.json"))
-        return parse_material(*files)
-
-    def damage(self, files: Mapping[str, bytes | None], path: str = PATH) -> None:
-        """Somebody edits the data; None removes a file."""
-        raw = self.api.objects[path]
-        data = {name: value for name, value in raw["data"].items() if name not in files}
-        data |= {name: base64.b64encode(value).decode() for name, value in files.items() if value is not None}
-        self.api.put(path, {**raw, "data": data})
-
-    def apply(self, mode: Mode, version: int, **spec: Any) -> None:
-        self.policies.put(
-            MtlsPolicy("shop", "p", "uid-p", version, version, "2026-01-01T00:00:00Z", None, PolicySpec(mode, **spec))
-        )
-
-    def metric(self, name: str) -> str:
-        return next(line for line in self.registry.render().splitlines() if line.startswith(name)).split()[-1]
+ISSUER = "handfast.dev/issuer"
 
 
 async def test_a_secret_is_written_as_soon_as_the_pod_exists() -> None:
@@ -313,10 +204,10 @@ async def test_a_leaf_is_renewed_when_it_is_due_with_a_new_key() -> None:
     world = World()
     async with world.issuer():
         world.pods.put(ORDERS)
-        await world.settle(12 * HOUR - timedelta(minutes=1))
+        await world.settle(8 * HOUR - timedelta(minutes=1))
         first = world.material()
         assert world.api.calls == [("create", SECRETS)]
-        await world.settle(4 * HOUR + timedelta(minutes=2))
+        await world.settle(2 * HOUR + timedelta(minutes=2))
     second = world.material()
     assert world.api.calls == [("create", SECRETS), ("replace", PATH)]
     assert second.leaf.serial != first.leaf.serial
@@ -386,6 +277,79 @@ async def test_a_leaf_whose_issuer_is_retired_is_replaced() -> None:
     assert world.material().leaf.pod_uid == "uid-1"
 
 
+def rotated(first: Authority, second: Authority, since: datetime) -> AuthoritySet:
+    """The second one signs since then, the first one drains."""
+    drains = replace(first, state=AuthorityState.DRAINING, since=since)
+    return AuthoritySet("cluster.local", (drains, replace(second, state=AuthorityState.ACTIVE, since=since)))
+
+
+async def test_leaves_of_a_draining_authority_are_replaced_once_and_spread() -> None:
+    world = World()
+    pods = [pod("shop", f"p{number}", uid=f"uid-{number}") for number in range(400)]
+    async with world.issuer() as issuer:
+        for each in pods:
+            world.pods.put(each)
+        await world.settle(HOUR)
+        first, second = world.authorities.authorities[0], authority(2, AuthorityState.DISTRIBUTED)
+        issuer.authorities_changed(AuthoritySet("cluster.local", (first, second)))
+        await world.settle(HOUR)
+        issuer.authorities_changed(rotated(first, second, world.time.now()))
+        seconds: list[int] = []
+        for _ in range(5):
+            before = world.metric('handfast_leaves_issued_total{reason="draining"}') if seconds else "0"
+            await world.settle(timedelta(seconds=1))
+            seconds.append(int(world.metric('handfast_leaves_issued_total{reason="draining"}')) - int(before))
+        assert sum(seconds) == 400
+        assert max(seconds) < 150
+        await world.settle(HOUR)
+    assert world.metric('handfast_leaves_issued_total{reason="draining"}') == "400"
+    issuers = {world.api.objects[f"{SECRETS}/{each.secret}"]["metadata"]["annotations"][ISSUER] for each in pods}
+    assert issuers == {second.serial}
+
+
+async def test_a_restart_in_the_middle_of_draining_goes_on_where_it_was() -> None:
+    world = World()
+    pods = [pod("shop", f"p{number}", uid=f"uid-{number}") for number in range(400)]
+    async with world.issuer():
+        for each in pods:
+            world.pods.put(each)
+        await world.settle(HOUR)
+    world.authorities = rotated(world.authorities.authorities[0], authority(2), world.time.now())
+    async with world.issuer():
+        await world.settle(timedelta(seconds=2))
+        before = int(world.metric('handfast_leaves_issued_total{reason="draining"}'))
+        assert 120 < before < 280
+    async with world.issuer():
+        await world.settle()
+        assert world.metric('handfast_leaves_issued_total{reason="draining"}') == "0"
+        await world.settle(timedelta(seconds=5))
+        assert int(world.metric('handfast_leaves_issued_total{reason="draining"}')) == 400 - before
+
+
+async def test_a_new_pods_leaf_is_never_of_an_authority_that_drains() -> None:
+    world = World()
+    # The one that drains is the younger: a rotation was taken back.
+    old, young = authority(1), authority(2, made=START + timedelta(minutes=1))
+    world.authorities = rotated(young, old, START)
+    async with world.issuer():
+        world.pods.put(ORDERS)
+        await world.settle()
+    assert world.api.objects[PATH]["metadata"]["annotations"][ISSUER] == old.serial
+
+
+async def test_nobody_is_renewed_while_authorities_drain_and_none_signs() -> None:
+    world = World()
+    async with world.issuer() as issuer:
+        world.pods.put(ORDERS)
+        await world.settle()
+        first = world.material().leaf
+        drains = replace(world.authorities.authorities[0], state=AuthorityState.DRAINING)
+        issuer.authorities_changed(AuthoritySet("cluster.local", (drains,)))
+        await world.settle(HOUR)
+    assert world.material().leaf == first
+    assert world.events == []
+
+
 async def test_the_directorys_new_address_reaches_every_secret() -> None:
     world = World()
     async with world.issuer():
@@ -436,6 +400,18 @@ async def test_a_failed_write_is_tried_again_and_the_owner_is_told() -> None:
     assert world.metric('handfast_leaf_issue_failures_total{reason="Forbidden"}') == "1"
 
 
+async def test_a_server_that_has_too_much_to_do_is_left_alone_by_all_workers() -> None:
+    world = World()
+    world.api.failures.append(ApiError(429, "TooManyRequests", "please try again later", retry_after_s=5))
+    async with world.issuer(in_flight=1):
+        for number in range(20):
+            world.pods.put(pod("shop", f"orders-{number}"))
+        await world.settle(timedelta(seconds=4.9))
+        assert world.api.count("create") == 1
+        await world.settle(timedelta(seconds=1))
+    assert world.api.count("create") == 21
+
+
 async def test_a_failed_renewal_keeps_the_leaf_and_is_tried_again() -> None:
     world = World()
     async with world.issuer():
@@ -456,6 +432,17 @@ async def test_a_create_whose_answer_got_lost_is_not_repeated() -> None:
         await world.settle(HOUR)
     assert world.api.calls == [("create", SECRETS)]
     assert world.material().leaf.pod_uid == "uid-1"
+
+
+async def test_why_a_leaf_is_not_renewed_is_known_until_it_is() -> None:
+    world = World()
+    world.api.failures += [ApiError(403, "Forbidden", "exceeded quota")] * 3
+    async with world.issuer() as issuer:
+        world.pods.put(ORDERS)
+        await world.settle()
+        assert issuer.failure(ORDERS) == "Forbidden: exceeded quota"
+        await world.settle(timedelta(seconds=5))
+        assert issuer.failure(ORDERS) == ""
 
 
 async def test_two_controllers_at_once_end_with_one_leaf() -> None:
@@ -538,6 +525,7 @@ async def test_no_authority_is_told_and_heals_by_itself() -> None:
     assert world.material().leaf.pod_uid == "uid-1"
 
 
+@pytest.mark.timeout(300)
 async def test_ten_thousand_pods_are_all_written_with_bounded_writes_in_flight() -> None:
     world = World()
     async with world.issuer(in_flight=24, rate=100_000, burst=20_000):
@@ -560,3 +548,72 @@ async def test_a_new_pod_does_not_stand_behind_a_change_of_every_policy() -> Non
         await world.settle(timedelta(seconds=1))
         assert world.material().leaf.pod_uid == "uid-1"
         assert world.metric("handfast_leaf_queue_length") > "1"
+
+
+async def test_a_revoked_certificate_is_replaced_at_once_with_a_new_key() -> None:
+    world = World()
+    async with world.issuer():
+        world.pods.put(ORDERS)
+        await world.settle()
+        before = world.material()
+        world.revoke({"serial": before.leaf.serial, "reason": "its node was broken into"})
+        await world.settle()
+        after = world.material()
+        assert after.leaf.serial != before.leaf.serial
+        assert after.chain[0].public_key() != before.chain[0].public_key()
+        assert [each.serial for each in after.config.revoked.entries] == [before.leaf.serial]
+        [(name, reason, message)] = world.events
+        assert (name, reason, before.leaf.serial in message) == ("orders", "CertificateReplaced", True)
+
+
+async def test_a_revoked_identity_gets_no_leaf_and_keeps_what_it_has() -> None:
+    world = World()
+    other = pod("shop", "cart", uid="uid-2", service_account="cart")
+    async with world.issuer():
+        world.pods.put(ORDERS)
+        await world.settle()
+        serial = world.material().leaf.serial
+        world.revoke({"identity": "spiffe://cluster.local/ns/shop/sa/orders", "reason": "stolen"})
+        young = pod("shop", "orders-2", uid="uid-3", service_account="orders")
+        world.pods.put(young)
+        world.pods.put(other)
+        await world.settle()
+        assert world.material().leaf.serial == serial
+        assert f"{SECRETS}/{young.secret}" not in world.api.objects
+        assert len(world.material(f"{SECRETS}/{other.secret}").config.revoked.entries) == 1
+        [(name, reason, message)] = world.events
+        assert (name, reason) == ("orders-2", "IdentityRefused")
+        assert "stolen" in message
+        assert "handfast revoke --undo" in message
+        await world.settle(DAY)
+        assert world.material().leaf.serial == serial, "it is not renewed either"
+        world.revoke()
+        await world.settle()
+        assert world.material().leaf.serial != serial
+        assert f"{SECRETS}/{young.secret}" in world.api.objects
+
+
+async def test_a_damaged_secret_of_a_revoked_identity_gets_no_new_leaf() -> None:
+    world = World()
+    async with world.issuer():
+        world.pods.put(ORDERS)
+        await world.settle()
+        world.revoke({"identity": "spiffe://cluster.local/ns/shop/sa/orders", "reason": "stolen"})
+        await world.settle()
+        world.damage({"tls.key": b"garbage"})
+        await world.settle()
+        assert base64.b64decode(world.api.objects[PATH]["data"]["tls.key"]) == b"garbage"
+        assert world.events[-1][:2] == ("orders", "IdentityNotIssued")
+
+
+async def test_a_list_that_is_the_same_rewrites_nothing() -> None:
+    world = World()
+    async with world.issuer():
+        world.pods.put(ORDERS)
+        await world.settle()
+        world.revoke({"serial": "1f", "reason": "x"})
+        await world.settle()
+        writes = len(world.api.calls)
+        world.revoke({"serial": "1f", "reason": "x"})
+        await world.settle()
+        assert len(world.api.calls) == writes

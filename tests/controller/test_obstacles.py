@@ -53,7 +53,7 @@ class World:
     def __init__(self, client: ApiClient | None = None) -> None:
         self.pods, self.namespaces, self.services = Store[Pod](), Store[Namespace](), Store[Service]()
         self.policies = Store[MtlsPolicy]()
-        self.index = PolicyIndex(self.pods, self.namespaces, self.policies, Store[ClusterMtlsPolicy]())
+        self.index = PolicyIndex(self.pods, self.namespaces, self.policies, Store[ClusterMtlsPolicy](), "cluster.local")
         self.said: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue()
         self.notes: list[str] = []
         if client is not None:

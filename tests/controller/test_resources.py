@@ -149,3 +149,8 @@ async def test_the_trust_domain_is_made_once() -> None:
     assert await ensure_trust_domain(api, "cluster.local") == made
     assert api.count("create") == 1
     assert list(api.objects) == [TRUST_DOMAINS.item("", "cluster.local")]
+
+
+async def test_the_trust_domain_that_is_made_names_the_issuer_of_the_chart() -> None:
+    made = await ensure_trust_domain(MemoryApi(), "cluster.local", "corporate-ca")
+    assert made["spec"] == {"issuer": {"secretRef": {"name": "corporate-ca"}}}

@@ -88,6 +88,22 @@ async def test_a_certificate_is_renewed_at_half_of_its_life() -> None:
     assert rig.leaf(WEBHOOK).serial_number != before
 
 
+async def test_how_long_they_live_is_known_and_told_when_it_changes() -> None:
+    rig = Rig()
+    told: list[None] = []
+    rig.serving.changed = lambda: told.append(None)
+    await rig.serving.ensure()
+    before, leaf = dict(rig.serving.lives), rig.leaf(WEBHOOK)
+    assert before.keys() == {"webhook", "directory"}
+    assert (before["webhook"].begins, before["webhook"].ends) == (rig.now, leaf.not_valid_after_utc)
+    await rig.serving.ensure()
+    assert len(told) == 2
+    rig.now += timedelta(days=4)
+    await rig.serving.ensure()
+    assert len(told) == 4
+    assert rig.serving.lives["webhook"].ends == before["webhook"].ends + timedelta(days=4)
+
+
 async def test_a_new_root_in_the_bundle_reaches_the_secrets_and_the_configurations() -> None:
     rig = Rig()
     rig.install()

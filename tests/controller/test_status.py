@@ -2,20 +2,26 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from handfast_operator.authority.authority import Authority, AuthoritySet
+from handfast_operator.authority.gates import Witness
 from handfast_operator.authority.root import make_root
+from handfast_operator.authority.rotation import plan
 from handfast_operator.authority.state import AuthorityState
+from handfast_operator.authority.steps import Situation
 from handfast_operator.cluster.client import ApiError
 from handfast_operator.cluster.kinds import CLUSTER_MTLS_POLICIES, MTLS_POLICIES, TRUST_DOMAINS
 from handfast_operator.cluster.objects import Namespace, Pod
 from handfast_operator.cluster.store import Store
-from handfast_operator.controller.status import MOST_REST_S, SETTLE_S, StatusWriter, Target
+from handfast_operator.controller.rotation import Standing
+from handfast_operator.controller.status import LOOK_AGAIN_S, MOST_REST_S, SETTLE_S, StatusWriter, Target
+from handfast_operator.controller.trust_domain_status import TrustDomainStatus
 from handfast_operator.policy.index import PolicyIndex
 from handfast_operator.resources.parse import parse_cluster_mtls_policy, parse_mtls_policy
 from handfast_operator.resources.policies import ClusterMtlsPolicy, MtlsPolicy
+from handfast_operator.resources.trust_domain import RotationSpec
 from support.memory_api import MemoryApi
 from support.objects import pod
 from support.virtual_time import START
@@ -36,17 +42,30 @@ class Rig:
 
     def __init__(self) -> None:
         self.api = MemoryApi()
+        self.now = START
         self.pods, self.namespaces = Store[Pod](), Store[Namespace]()
         self.policies, self.cluster_policies = Store[MtlsPolicy](), Store[ClusterMtlsPolicy]()
-        self.index = index = PolicyIndex(self.pods, self.namespaces, self.policies, self.cluster_policies)
+        self.index = index = PolicyIndex(
+            self.pods, self.namespaces, self.policies, self.cluster_policies, "cluster.local"
+        )
         self.authorities = AuthoritySet("cluster.local", (authority(),))
+        self.witnesses: list[Witness] = []
         self.paused = asyncio.Event()
         self.writer = StatusWriter(
-            self.api, index, self.pods, lambda: self.authorities, clock=self.clock, pause=self.pause
+            self.api,
+            index,
+            self.pods,
+            kinds=TrustDomainStatus(self.standing, self.clock).kinds(),
+            clock=self.clock,
+            pause=self.pause,
         )
 
+    def standing(self) -> Standing:
+        situation = Situation(RotationSpec(), timedelta(days=1), self.witnesses)
+        return Standing(self.authorities, plan(self.now, self.authorities, situation))
+
     def clock(self) -> datetime:
-        return START
+        return self.now
 
     async def pause(self, _seconds: float) -> None:
         await asyncio.sleep(0)
@@ -172,6 +191,30 @@ async def test_a_trust_domain_lists_its_authorities() -> None:
     assert rig.condition(OURS, "Ready") == ("True", "Issuing")
 
 
+async def test_a_rotation_is_told_and_nothing_is_left_of_it_when_it_ended() -> None:
+    rig = Rig()
+    one = rig.authorities.active
+    two = replace(authority(), name="handfast-authority-2", state=AuthorityState.DISTRIBUTED)
+    rig.authorities = AuthoritySet("cluster.local", (one, two))
+    rig.witnesses = [Witness(f"shop/cart-{number}", rig.now, "another bundle") for number in range(25)]
+    rig.apply(OURS, {"issuer": {"selfSigned": {}}})
+    await rig.writer.write_marked()
+    told = rig.status(OURS)["rotation"]
+    assert (told["state"], told["authority"], told["waiting"]) == ("Distributing", "handfast-authority-2", 25)
+    assert [each["reason"] for each in told["stragglers"]] == ["old_bundle"] * 20
+    assert [each["name"][-1] for each in rig.status(OURS)["authorities"]] == ["2", "1"]
+    assert rig.condition(OURS, "Rotating") == ("True", "Distributing")
+    rig.authorities = AuthoritySet("cluster.local", (one,))
+    rig.writer.mark_trust_domains()
+    await rig.writer.write_marked()
+    told = rig.status(OURS)["rotation"]
+    assert (told["state"], "authority" in told, "since" in told) == ("Idle", False, False)
+    written = rig.api.count("patch")
+    rig.writer.mark_trust_domains()
+    await rig.writer.write_marked()
+    assert rig.api.count("patch") == written
+
+
 async def test_a_trust_domain_without_an_authority_says_so() -> None:
     rig = Rig()
     rig.authorities = AuthoritySet("cluster.local", ())
@@ -199,6 +242,28 @@ async def test_the_loop_writes_what_is_marked() -> None:
     await asyncio.wait([task])
 
 
+async def test_a_doubt_that_comes_with_time_alone_is_told_without_any_change() -> None:
+    rig = Rig()
+    rig.apply(WHOLE, {"enforcement": "Audit"})
+    await rig.writer.write_marked()
+    assert rig.condition(WHOLE, "Doubtful") == ("False", "NothingDoubtful")
+    waited = asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        assert seconds == LOOK_AGAIN_S
+        if waited.is_set():
+            await asyncio.Event().wait()
+        waited.set()
+
+    rig.writer._pause, rig.now = pause, START + timedelta(days=8)
+    task = asyncio.create_task(rig.writer.look_again())
+    await waited.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    await rig.writer.write_marked()
+    assert rig.condition(WHOLE, "Doubtful") == ("True", "StillAudit")
+
+
 async def test_the_writer_rests_after_a_round_and_never_for_long() -> None:
     rig, rests = Rig(), list[float]()
     clock = iter((0.0, 0.2, 10.0, 40.0))  # rounds of a fifth of a second, and of thirty: an API server in trouble
@@ -215,7 +280,6 @@ async def test_the_writer_rests_after_a_round_and_never_for_long() -> None:
         rig.api,
         rig.index,
         rig.pods,
-        lambda: rig.authorities,
         clock=rig.clock,
         pause=pause,
         timer=lambda: next(clock, 40.0),

@@ -3,7 +3,17 @@
 import asyncio
 from datetime import timedelta
 
-from handfast_operator.controller.timing import Allowance, SystemTime, TokenBucket, wait_until
+import pytest
+
+from handfast_operator.controller.timing import (
+    LONGEST_HOLD,
+    SLOW,
+    Allowance,
+    SystemTime,
+    TokenBucket,
+    Window,
+    wait_until,
+)
 from support.virtual_time import VirtualTime
 
 
@@ -37,6 +47,80 @@ async def test_a_quiet_time_saves_no_more_than_a_burst() -> None:
     assert not third.done()
     await time.advance(timedelta(milliseconds=50))
     assert third.done()
+
+
+async def test_nobody_passes_while_the_server_asks_to_be_left_alone() -> None:
+    time = VirtualTime()
+    bucket = TokenBucket(rate=10, burst=5, time=time)
+    bucket.hold(timedelta(seconds=1))
+    tasks = [asyncio.ensure_future(bucket.take()) for _ in range(3)]
+    await time.advance(timedelta(milliseconds=500))
+    bucket.hold(timedelta(seconds=1))
+    await time.advance(timedelta(milliseconds=900))
+    assert not any(each.done() for each in tasks)
+    await time.advance(timedelta(milliseconds=100))
+    await asyncio.gather(*tasks)
+
+
+async def test_no_server_can_stop_us_for_long() -> None:
+    time = VirtualTime()
+    bucket = TokenBucket(rate=10, burst=5, time=time)
+    bucket.hold(timedelta(hours=1))
+    waiting = asyncio.ensure_future(bucket.take())
+    await time.advance(LONGEST_HOLD)
+    await waiting
+
+
+async def _calls(window: Window, time: VirtualTime, count: int, takes: timedelta) -> int:
+    """Make calls, all of them at once if they may; the most that were under way."""
+    under_way = most = 0
+
+    async def one() -> None:
+        nonlocal under_way, most
+        async with window.call():
+            under_way += 1
+            most = max(most, under_way)
+            await wait_until(time, time.now() + takes)
+            under_way -= 1
+
+    tasks = [asyncio.ensure_future(one()) for _ in range(count)]
+    await time.advance(takes * count)
+    await asyncio.gather(*tasks)
+    return most
+
+
+async def test_a_slow_server_is_asked_less_at_once_and_a_quick_one_more_again() -> None:
+    time = VirtualTime()
+    window = Window(24, time)
+    quick, slow = timedelta(milliseconds=50), SLOW + timedelta(milliseconds=50)
+    assert await _calls(window, time, 100, quick) == 24
+    await _calls(window, time, 24, slow)
+    assert window.width == 12  # of calls that were made together one counts
+    await _calls(window, time, 100, slow)
+    assert window.width == 1
+    assert await _calls(window, time, 3, slow) == 1
+    await _calls(window, time, 400, quick)
+    assert window.width == 24
+
+
+async def test_a_call_that_fails_or_is_cancelled_gives_its_place_back() -> None:
+    time = VirtualTime()
+    window = Window(1, time)
+    with pytest.raises(ValueError, match="no"):
+        async with window.call():
+            raise ValueError("no")
+    holder, waiting = (asyncio.ensure_future(_hold(window)) for _ in range(2))
+    await asyncio.sleep(0)
+    for each in (waiting, holder):
+        each.cancel()
+    await asyncio.gather(holder, waiting, return_exceptions=True)
+    async with asyncio.timeout(1), window.call():
+        pass
+
+
+async def _hold(window: Window) -> None:
+    async with window.call():
+        await asyncio.Event().wait()
 
 
 async def test_the_real_clock_rings() -> None:

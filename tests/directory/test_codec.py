@@ -26,6 +26,7 @@ from handfast_sidecar.directory.messages import (
     PodAddress,
     PolicyUpdate,
     Report,
+    RevokedUpdate,
     ServiceAddress,
     Transport,
     Unwatch,
@@ -33,8 +34,10 @@ from handfast_sidecar.directory.messages import (
     Welcome,
 )
 from handfast_sidecar.errors import BadMessage
+from handfast_sidecar.identity.revocation import Revocation, Revocations
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.policy.effective import EffectivePolicy, Mode, ModeRule
+from handfast_sidecar.versions import Versions
 
 GOLDEN = Path(__file__).parent / "golden"
 A = SpiffeId.parse("spiffe://cluster.local/ns/shop/sa/orders")
@@ -42,6 +45,7 @@ TUNNEL, PLAINTEXT = Transport.TUNNEL, Transport.PLAINTEXT
 
 FROM_SIDECAR: list[FromSidecar] = [
     Hello("0.1.0"),
+    Hello("9.0.0", Versions(1, 3)),
     Watch("10.96.0.1"),
     Watch("fd00::1"),
     Unwatch("10.96.0.1"),
@@ -56,11 +60,28 @@ FROM_SIDECAR: list[FromSidecar] = [
             Edge("in", "10.0.0.9", 9090, encrypted=False, refused={"denied": 2}),
         ),
     ),
+    Report(
+        "1f",
+        "2030-01-02T03:04:05Z",
+        "ab" * 32,
+        42,
+        (
+            Edge("in", "10.0.0.9", 9090, False, 1, open=1, last=1767323045.25, audited={"denied": 1}, rule="default"),
+            Edge("out", str(A), 443, True, connections=2, foreign=True),
+        ),
+        run="0123456789abcdef",
+        number=3,
+        repeated=True,
+        issuers=("0a" * 20, "1b" * 20),
+        not_before="2030-01-01T03:04:05Z",
+    ),
 ]
 FROM_DIRECTORY: list[FromDirectory] = [
     Welcome("0.1.0"),
     Welcome("0.1.0", ("10.0.0.0/8", "fd00::/8")),
+    Welcome("9.0.0", (), Versions(2, 3)),
     PolicyUpdate(7, EffectivePolicy()),
+    PolicyUpdate(500, EffectivePolicy(), 900),
     PolicyUpdate(
         8,
         EffectivePolicy(
@@ -81,6 +102,7 @@ FROM_DIRECTORY: list[FromDirectory] = [
     AddressUpdate(NobodyAddress("10.0.0.9")),
     Alive(),
     Goodbye("shutting_down"),
+    Goodbye("no_common_version", "the sidecar is too old"),
     Place("node-1", "zone-a"),
     Place("node-1"),
     AddressUpdate(
@@ -97,6 +119,8 @@ FROM_DIRECTORY: list[FromDirectory] = [
             local=True,
         )
     ),
+    RevokedUpdate(Revocations(91, (Revocation(A, reason="stolen"), Revocation(serial="1f", until=1767323042)))),
+    RevokedUpdate(Revocations(92)),
 ]
 
 
@@ -166,6 +190,16 @@ def test_a_message_with_anything_in_a_field_is_read_or_refused(
         decode(json.dumps(document).encode())
 
 
+@given(st.data())
+def test_an_edge_with_anything_in_a_field_is_read_or_refused(data: st.DataObject) -> None:
+    document: dict[str, Any] = json.loads(golden("from_sidecar")[-1])
+    edge = document["edges"][0]
+    for name in data.draw(st.sets(st.sampled_from(sorted(edge)))):
+        edge[name] = data.draw(VALUES)
+    with contextlib.suppress(BadMessage):
+        assert isinstance(decode_from_sidecar(json.dumps(document).encode()), Report)
+
+
 @given(DECODERS, st.sampled_from(["[" * 5000, "1" * 5000, '"\\ud800"', "{}"]))
 def test_what_breaks_parsers_breaks_nothing_here(decode: Callable[[bytes], object], line: str) -> None:
     with pytest.raises(BadMessage):
@@ -184,8 +218,21 @@ ANSWERS = (
     | st.builds(ServiceAddress, NAMES, NAMES, st.dictionaries(PORTS, ENDS), st.integers(0), st.booleans())
     | st.builds(NobodyAddress, NAMES)
 )
+COUNTS = st.integers(0, 2**63 - 1)
+REASONS = st.dictionaries(NAMES, COUNTS)
 EDGES = st.builds(
-    Edge, NAMES, NAMES, PORTS, st.booleans(), st.integers(0), refused=st.dictionaries(NAMES, st.integers(0))
+    Edge,
+    NAMES,
+    NAMES,
+    PORTS,
+    st.booleans(),
+    COUNTS,
+    refused=REASONS,
+    open=COUNTS,
+    last=st.floats(0, 1e10),
+    audited=REASONS,
+    rule=NAMES,
+    foreign=st.booleans(),
 )
 
 
@@ -196,6 +243,19 @@ def test_every_answer_survives_the_wire(answer: PodAddress | ServiceAddress | No
     assert decode_from_directory(line) == AddressUpdate(answer)
 
 
-@given(st.builds(Report, NAMES, NAMES, NAMES, st.integers(), st.lists(EDGES, max_size=3).map(tuple)))
+REPORTS = st.builds(
+    Report,
+    NAMES,
+    NAMES,
+    NAMES,
+    st.integers(),
+    st.lists(EDGES, max_size=3).map(tuple),
+    NAMES,
+    COUNTS,
+    st.booleans(),
+)
+
+
+@given(REPORTS)
 def test_every_report_survives_the_wire(report: Report) -> None:
     assert decode_from_sidecar(encode(report)) == report

@@ -1,6 +1,9 @@
 """The sidecar's client against the real server, over real TLS on loopback."""
 
 import asyncio
+import gc
+import time
+from asyncio import sslproto
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -10,6 +13,7 @@ import pytest
 
 from handfast_operator.cluster.objects import Node
 from handfast_sidecar.directory.messages import (
+    Edge,
     NobodyAddress,
     Place,
     PodAddress,
@@ -18,6 +22,7 @@ from handfast_sidecar.directory.messages import (
     Transport,
 )
 from handfast_sidecar.policy.effective import Mode
+from handfast_sidecar.policy.in_force import PolicyInForce
 from support.directory import REPORT, Lab, until
 from support.pki import write_files
 from support.stores import Cluster, end, endpoint_slice, modes, pod, service
@@ -45,6 +50,14 @@ async def test_many_questions_about_one_address_are_one_watch(lab: Lab) -> None:
         await asyncio.gather(*(sidecar.directory.resolve("10.96.0.1", 5) for _ in range(50)))
         (session,) = server.switchboard._connections
         assert session.watched == {"10.96.0.1"}
+
+
+async def test_an_idle_stream_keeps_a_buffer_of_one_record(lab: Lab) -> None:
+    async with lab.server(), lab.sidecar(CART) as sidecar:
+        await sidecar.directory.resolve("10.0.0.2", 5)
+        layers = [each for each in gc.get_objects() if isinstance(each, sslproto.SSLProtocol)]
+        assert layers
+        assert {len(each._ssl_buffer) for each in layers} == {16_384}  # type: ignore[attr-defined]
 
 
 async def test_a_deleted_pod_leaves_the_services_endpoints_at_its_watchers(lab: Lab) -> None:
@@ -79,12 +92,79 @@ async def test_the_policy_comes_at_once_and_on_change(lab: Lab) -> None:
         assert sidecar.policies[1] == PolicyUpdate(2, modes(Mode.STRICT))
 
 
+async def test_a_policy_of_a_history_that_the_api_server_has_lost_is_overruled(lab: Lab) -> None:
+    """etcd restored from a copy: revisions go back, and the sidecar holds a higher one than there is."""
+    lab.cluster.policies.set(CART, modes(Mode.STRICT))
+    lab.revision = 500
+    async with lab.server():
+        sidecar = lab.sidecar(CART)
+        sidecar.report = replace(REPORT, revision=900)
+        async with sidecar:
+            await until(lambda: len(sidecar.policies) == 2)
+    assert [each.over for each in sidecar.policies] == [0, 900]
+    assert sidecar.policies[1].policy == modes(Mode.STRICT)
+    in_force = PolicyInForce(modes(Mode.PERMISSIVE), 900)
+    assert not in_force.offer(sidecar.policies[0].policy, sidecar.policies[0].revision)
+    assert in_force.offer(sidecar.policies[1].policy, sidecar.policies[1].revision, sidecar.policies[1].over)
+    assert in_force.revision == sidecar.policies[1].revision
+
+
+async def test_a_history_that_was_seen_to_go_back_need_not_be_asked_for_although_the_new_one_has_passed_it(
+    lab: Lab,
+) -> None:
+    lab.revision = 950
+    async with lab.server() as server:
+        server.switchboard.went_back(920)
+        sidecar = lab.sidecar(CART)
+        sidecar.report = replace(REPORT, revision=900)
+        async with sidecar:
+            await until(lambda: len(sidecar.policies) == 2)
+    assert sidecar.policies[1].over == 900
+
+
+async def test_a_replica_that_is_behind_overrules_nobody_and_tells_again_when_it_has_caught_up(lab: Lab) -> None:
+    lab.revision = 901
+    async with lab.server():
+        sidecar = lab.sidecar(CART)
+        sidecar.report = replace(REPORT, revision=900)
+        async with sidecar:
+            await until(lambda: len(sidecar.policies) == 1)
+            lab.cluster.policies.revision = 900
+            await until(lambda: len(sidecar.policies) == 2)
+    assert [(each.revision, each.over) for each in sidecar.policies][1] == (900, 0)
+
+
 async def test_a_report_is_attributed_to_the_pod_of_the_leaf(lab: Lab) -> None:
     async with lab.server() as server, lab.sidecar(CART):
         await until(lambda: server.evidence.of(CART.uid) is not None)
-        testimony = server.evidence.of(CART.uid)
-        assert testimony is not None
-        assert (testimony.peer.pod, testimony.report) == ("shop/cart", REPORT)
+        said = server.evidence.of(CART.uid)
+        assert said is not None
+        assert (said.pod, said.identity) == ("shop/cart", "spiffe://test.example/ns/shop/sa/cart")
+        assert (said.serial, said.revision) == (REPORT.serial, REPORT.revision)
+
+
+async def test_what_a_sidecar_told_one_replica_the_next_one_does_not_count_again(lab: Lab) -> None:
+    edge = Edge("in", "spiffe://test.example/ns/shop/sa/orders", 8080, True, 3, open=1, last=1.0)
+    async with AsyncExitStack() as stack:
+        async with lab.server() as server:
+            sidecar = lab.sidecar(CART)
+            sidecar.report = replace(REPORT, edges=(edge,))
+            await stack.enter_async_context(sidecar)
+            await until(lambda: [each.connections for each in server.evidence.view().edges] == [3])
+        assert server.evidence.view().edges[0].open == 0, "its session has ended"
+        sidecar.report = replace(REPORT, edges=(replace(edge, connections=5),))
+        async with lab.server() as other:
+            await until(lambda: [each.connections for each in other.evidence.view().edges] == [2])
+            assert other.evidence.view().edges[0].open == 1
+
+
+async def test_a_proxy_that_ends_tells_what_it_saw_last(lab: Lab) -> None:
+    async with lab.server() as server:
+        async with lab.sidecar(CART) as sidecar:
+            await until(lambda: server.evidence.of(CART.uid) is not None)
+            edge = Edge("in", "spiffe://test.example/ns/shop/sa/orders", 8080, True, 3, last=time.time())
+            sidecar.report = replace(REPORT, edges=(edge,))
+        await until(lambda: [each.connections for each in server.evidence.view().edges] == [3])
 
 
 async def test_after_a_restart_of_the_server_every_address_is_watched_again(lab: Lab) -> None:

@@ -29,6 +29,7 @@ from handfast_sidecar.directory.messages import (
 )
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.policy.effective import EffectivePolicy
+from handfast_sidecar.versions import Versions
 
 PEER = Peer(
     "uid", "shop/cart", SpiffeId.parse("spiffe://test.example/ns/shop/sa/cart"), datetime(2030, 1, 1, tzinfo=UTC)
@@ -100,7 +101,7 @@ def test_a_report_is_handed_on() -> None:
     [
         ("protocol", [Watch("10.0.0.1")]),
         ("protocol", [HELLO, HELLO]),
-        ("protocol", [Hello("9", 2)]),
+        ("no_common_version", [Hello("9", Versions(2, 3))]),
         ("bad_address", [HELLO, Watch("orders.shop.svc")]),
         ("bad_address", [HELLO, Watch("010.0.0.1")]),
         ("bad_address", [HELLO, Watch("FD00::1")]),
@@ -111,6 +112,21 @@ def test_what_breaks_the_protocol_ends_the_session_with_its_reason(reason: str, 
     with pytest.raises(SessionEnded) as ended:
         Table().say(*messages)
     assert ended.value.reason == reason
+
+
+def test_a_later_sidecar_that_still_speaks_our_version_is_welcomed() -> None:
+    later = b'{"type":"hello","protocol":1,"upTo":3,"version":"9.0.0","mood":"good"}\n'
+    assert Table().session.receive(later)[0] == encode(WELCOME[0])
+
+
+def test_a_sidecar_without_a_version_in_common_is_told_who_is_too_old() -> None:
+    with pytest.raises(SessionEnded) as ended:
+        Table().say(Hello("9.0.0", Versions(2, 3)))
+    assert ended.value.told == (
+        "there is no version of the directory's protocol in common: the sidecar (Handfast 9.0.0) speaks 2 to 3, the"
+        f" directory (Handfast {__version__}) speaks 1; the directory is too old: upgrade Handfast in the cluster, so"
+        " that its directory is of the sidecar's version"
+    )
 
 
 def test_watching_again_what_is_watched_is_no_further_watch() -> None:

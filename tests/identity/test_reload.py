@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,14 @@ def keeper(tmp_path: Path, registry: Registry, first: Issued) -> IdentityKeeper:
 def test_without_an_identity_there_is_no_sidecar(tmp_path: Path, registry: Registry) -> None:
     with pytest.raises(BadCertificate, match="does not exist"):
         IdentityKeeper(tmp_path, registry).load_first()
+
+
+def test_a_sidecar_that_knows_its_pod_begins_with_no_other_pods_identity(
+    tmp_path: Path, registry: Registry, first: Issued
+) -> None:
+    with pytest.raises(BadCertificate, match="who wrote it into this pod's Secret") as refused:
+        IdentityKeeper(tmp_path, registry, pod_uid="uid-1").load_first()
+    assert refused.value.reason == "wrong_identity"
 
 
 async def test_a_new_version_is_taken_over_and_told(keeper: IdentityKeeper, tmp_path: Path) -> None:
@@ -91,6 +100,7 @@ BROKEN = {
     "untrusted": replace(AUTHORITY.issue(), bundle=TestAuthority().bundle_pem),
     "expired": AUTHORITY.issue(not_before=datetime.now(UTC) - timedelta(hours=2), ttl=timedelta(hours=1)),
     "ca_as_leaf": AUTHORITY.issue(ca=True),
+    "wrong_identity": AUTHORITY.issue(pod_uid="another-pods"),
 }
 
 
@@ -103,6 +113,7 @@ def test_a_broken_version_never_costs_the_working_one(
     assert not keeper.look()
     assert keeper.current is before
     assert f'handfast_identity_reload_failures_total{{reason="{reason}"}} 1' in registry.render()
+    assert "handfast_identity_refused 1" in registry.render()
 
 
 def test_a_failure_is_logged_and_counted_once(
@@ -142,11 +153,49 @@ def test_an_expired_first_leaf_is_loaded_and_can_be_seen(tmp_path: Path, registr
     BROKEN["expired"].write(tmp_path, CONFIG)
     keeper = IdentityKeeper(tmp_path, registry)
     keeper.load_first()
-    assert keeper.expired()
+    assert re.search(r"the certificate expired at \S+, \d+:\d\d:\d\d ago", keeper.trouble()), "since when"
+    assert "is handfast-controller running" in keeper.trouble()
+
+
+def test_a_leaf_that_expired_while_its_successor_is_refused_says_both(tmp_path: Path, registry: Registry) -> None:
+    BROKEN["expired"].write(tmp_path, CONFIG)
+    keeper = IdentityKeeper(tmp_path, registry)
+    keeper.load_first()
+    BROKEN["key_mismatch"].write(tmp_path, CONFIG)
+    assert not keeper.look()
+    assert "The newest version of the Secret is refused: tls.key is not the key" in keeper.trouble()
+    AUTHORITY.issue().write(tmp_path, CONFIG)
+    assert keeper.look()
+    assert keeper.trouble() == ""
+
+
+def test_a_clock_before_the_leafs_first_second_is_named(tmp_path: Path, registry: Registry) -> None:
+    AUTHORITY.issue(not_before=datetime.now(UTC) + timedelta(minutes=5)).write(tmp_path, CONFIG)
+    keeper = IdentityKeeper(tmp_path, registry)
+    keeper.load_first()
+    assert "it is behind, or that of handfast-controller's node is ahead" in keeper.trouble()
+
+
+def test_a_leaf_from_the_future_waits_for_its_first_second_and_the_one_in_use_stays(
+    tmp_path: Path, registry: Registry, first: Issued
+) -> None:
+    """As when the controller's clock is an hour ahead: peers would refuse what it issues now."""
+    shift = timedelta(0)
+    keeper = IdentityKeeper(tmp_path, registry, clock=lambda: datetime.now(UTC) + shift)
+    keeper.load_first()
+    early = AUTHORITY.issue(not_before=datetime.now(UTC) + timedelta(minutes=30))
+    early.write(tmp_path, CONFIG)
+    assert not keeper.look()
+    assert keeper.current.material.chain == first.chain
+    assert 'reload_failures_total{reason="not_yet_valid"} 1' in registry.render()
+    shift = timedelta(minutes=31)
+    assert keeper.look()
+    assert keeper.current.material.chain == early.chain
 
 
 def test_the_times_of_the_leaf_are_metrics(keeper: IdentityKeeper, registry: Registry) -> None:
     leaf, text = keeper.current.leaf, registry.render()
-    half = leaf.not_before + (leaf.not_after - leaf.not_before) / 2
+    issued = leaf.not_before + timedelta(minutes=4)
+    third = issued + (leaf.not_after - issued) / 3
     assert f"handfast_certificate_expiration_timestamp_seconds {int(leaf.not_after.timestamp())}\n" in text
-    assert f"handfast_certificate_renewal_timestamp_seconds {int(half.timestamp())}" in text
+    assert f"handfast_certificate_renewal_timestamp_seconds {int(third.timestamp())}" in text

@@ -3,6 +3,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,3 +112,13 @@ async def test_the_lines_of_one_turn_are_written_together_and_in_order_with_the_
         write(CARRIED)
     await asyncio.sleep(0)
     assert [line.startswith("{") for line in written.getvalue().splitlines()] == [True, False, True]
+
+
+def test_what_the_policy_has_against_a_connection_stands_in_its_line() -> None:
+    record = replace(CARRIED, audited="denied", detail='MTLSPolicy shop/orders says "no"')
+    line = parsed(record)
+    assert (line["verdict"], line["audited"], line["detail"]) == (
+        "allowed",
+        "denied",
+        'MTLSPolicy shop/orders says "no"',
+    )

@@ -79,3 +79,26 @@ def test_a_wrong_number_of_labels_is_a_mistake_of_ours() -> None:
 def test_a_name_that_prometheus_refuses_is_refused_here(name: str) -> None:
     with pytest.raises(ValueError, match="no metric name"):
         Registry().counter(name, "A.")
+
+
+def test_a_histogram_has_cumulative_buckets_a_sum_and_a_count() -> None:
+    registry = Registry()
+    histogram = registry.histogram("a_seconds", "A.", ("path",), (0.1, 1.0))
+    for took in (0.05, 0.1, 0.5, 7.0):
+        histogram.labels("x").observe(took)
+    assert registry.render() == (
+        "# HELP a_seconds A.\n"
+        "# TYPE a_seconds histogram\n"
+        'a_seconds_bucket{path="x",le="0.1"} 2\n'
+        'a_seconds_bucket{path="x",le="1"} 3\n'
+        'a_seconds_bucket{path="x",le="+Inf"} 4\n'
+        'a_seconds_sum{path="x"} 7.65\n'
+        'a_seconds_count{path="x"} 4\n'
+    )
+
+
+def test_what_somebody_else_counts_is_asked_for_at_each_scrape() -> None:
+    registry = Registry()
+    registry.counter("a_total", "A.").set_function([7.0, 3.0].pop)
+    assert "a_total 3\n" in registry.render()
+    assert "a_total 7\n" in registry.render()

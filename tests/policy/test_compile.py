@@ -1,15 +1,19 @@
 """Precedence: a port entry beats the workload, that the namespace, that the cluster; unset fields inherit."""
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 
 from handfast_operator.policy.compile import CompiledPolicy, PolicySet, compile_policy
-from handfast_operator.resources.parse import parse_mtls_policy
-from handfast_operator.resources.policies import ClusterMtlsPolicy, Foreign, MtlsPolicy, PolicySpec
+from handfast_operator.resources.parse import parse_cluster_mtls_policy, parse_mtls_policy
+from handfast_operator.resources.policies import AccessRule, Caller, ClusterMtlsPolicy, Foreign, MtlsPolicy, PolicySpec
 from handfast_operator.resources.selectors import LabelSelector, parse_selector
-from handfast_sidecar.policy.effective import EffectivePolicy, ForeignRule, Mode, TlsVersion
+from handfast_sidecar.policy.effective import EffectivePolicy, ForeignRule, Mode, ModeRule, TlsVersion
 
 _numbers = count(1)
 ORDERS = {"app": "orders"}
@@ -42,6 +46,7 @@ def compiled(*policies: MtlsPolicy | ClusterMtlsPolicy) -> CompiledPolicy:
             tuple(each for each in policies if isinstance(each, ClusterMtlsPolicy)),
             {"shop": tuple(each for each in policies if isinstance(each, MtlsPolicy))},
         ),
+        "cluster.local",
     )
 
 
@@ -132,3 +137,82 @@ def test_a_policy_of_another_workload_or_namespace_does_not_count() -> None:
 def test_the_life_of_a_leaf_stays_within_its_bounds() -> None:
     assert compiled(clusterwide(PolicySpec(ttl=timedelta(seconds=1)))).ttl == timedelta(minutes=5)
     assert compiled(clusterwide(PolicySpec(ttl=timedelta(days=365)))).ttl == timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({}, Mode.PERMISSIVE),
+        ({"promotion": {"quietSince": "2026-03-01T12:00:00Z"}}, Mode.PERMISSIVE),
+        ({"promotion": {"promotedAt": "2026-03-02T12:00:00Z"}}, Mode.STRICT),
+    ],
+    ids=["at first", "while its clock runs", "promoted"],
+)
+@pytest.mark.parametrize("parse", [parse_mtls_policy, parse_cluster_mtls_policy], ids=["namespaced", "clusterwide"])
+def test_auto_is_permissive_until_its_status_says_that_it_is_promoted(
+    parse: Callable[[dict[str, Any]], MtlsPolicy | ClusterMtlsPolicy], status: dict[str, Any], expected: Mode
+) -> None:
+    policy = parse({**raw_policy(mode="Auto", promoteAfter="1h30m"), "status": status})
+    assert compiled(policy).policy.default == ModeRule(expected, policy.origin)
+    assert policy.spec.promote_after == timedelta(minutes=90)
+
+
+@pytest.mark.parametrize("field", ["allow", "deny"])
+@pytest.mark.parametrize(
+    "caller",
+    [
+        Caller("a b"),
+        Caller(namespace="A B"),
+        Caller(principal="spiffe://x/ns/*/sa/a"),
+        Caller("a", ".."),
+    ],
+    ids=str,
+)
+def test_a_caller_that_came_past_the_schema_and_that_nobody_can_be_keeps_no_other_from_being_compiled(
+    field: str, caller: Caller
+) -> None:
+    cart = Caller(service_account="cart")
+    said: dict[str, Any] = {field: (AccessRule((caller, cart)), AccessRule((caller,)))}
+    understood: dict[str, Any] = {field: (AccessRule((cart,)), AccessRule(()))}
+    broken = namespaced(PolicySpec(**said))
+    alone = replace(broken, spec=PolicySpec(**understood))
+    assert compiled(broken) == compiled(alone)
+
+
+def many(rules: int) -> tuple[AccessRule, ...]:
+    return tuple(AccessRule((Caller(f"account-{number}", "shop"),)) for number in range(rules))
+
+
+def test_lists_longer_than_a_sidecar_can_be_told_let_nobody_in() -> None:
+    allowing = namespaced(PolicySpec(allow=many(10)), selector(**ORDERS))
+    denying = [namespaced(PolicySpec(deny=many(1500)), created=f"2026-01-0{day}T00:00:00Z") for day in (1, 2, 3)]
+    policy = compiled(allowing, *denying).policy
+    assert policy.allow is not None
+    assert (policy.allow.rules.rules, policy.deny.rules) == ((), ())
+    assert policy.allow.origin == denying[2].origin, "with which it became too much"
+    assert len(compiled(allowing, *denying[:2]).policy.deny.rules) == 3000
+
+
+def test_the_longest_lists_that_are_told_fit_into_a_secret_and_a_line_of_the_directory() -> None:
+    longest = 0
+    for rules in range(1000, 6000, 500):
+        policy = compiled(namespaced(PolicySpec(deny=many(rules)))).policy
+        longest = max(longest, len(json.dumps(policy.to_json())))
+    assert 300_000 < longest < 900_000
+
+
+def test_auto_waits_a_day_when_it_does_not_say_for_how_long() -> None:
+    assert parse_mtls_policy(raw_policy(mode="Auto")).spec.promote_after == timedelta(hours=24)
+
+
+def test_a_mode_set_by_hand_is_that_mode_whatever_the_status_still_says() -> None:
+    promoted = {"promotion": {"promotedAt": "2026-03-02T12:00:00Z"}}
+    policy = parse_mtls_policy({**raw_policy(mode="Permissive"), "status": promoted})
+    assert compiled(policy).policy.default.mode is Mode.PERMISSIVE
+    assert policy.spec.promote_after is None
+
+
+def raw_policy(**spec: str) -> dict[str, Any]:
+    number = next(_numbers)
+    metadata = {"namespace": "shop", "name": f"p{number}", "uid": f"uid-{number}", "resourceVersion": str(number)}
+    return {"metadata": {**metadata, "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": spec}

@@ -1,13 +1,15 @@
 """The index tells of each pod whose policy changed, and of no other."""
 
 from dataclasses import replace
+from typing import Any
 
 from handfast_operator.cluster.objects import Namespace, Pod
 from handfast_operator.cluster.store import Store
 from handfast_operator.policy.index import PolicyIndex
+from handfast_operator.resources.parse import parse_mtls_policy
 from handfast_operator.resources.policies import ClusterMtlsPolicy, MtlsPolicy, PolicySpec
 from handfast_operator.resources.selectors import parse_selector
-from handfast_sidecar.policy.effective import Mode
+from handfast_sidecar.policy.effective import Mode, ModeRule
 from support.objects import pod
 
 
@@ -19,7 +21,7 @@ class World:
         self.namespaces: Store[Namespace] = Store()
         self.policies: Store[MtlsPolicy] = Store()
         self.cluster: Store[ClusterMtlsPolicy] = Store()
-        self.index = PolicyIndex(self.pods, self.namespaces, self.policies, self.cluster)
+        self.index = PolicyIndex(self.pods, self.namespaces, self.policies, self.cluster, "cluster.local")
         self.told: list[str] = []
         self.index.subscribe(lambda each: self.told.append(each.name))
         for name, namespace in (("orders", "shop"), ("web", "front")):
@@ -53,6 +55,27 @@ def test_a_status_update_is_no_change() -> None:
     world.policies.put(known)
     world.policies.put(replace(known, resource_version=11))
     assert world.told == ["orders"]
+
+
+def test_a_promotion_is_a_change_though_only_the_status_tells_of_it() -> None:
+    world = World()
+    raw: dict[str, Any] = {
+        "metadata": {
+            "namespace": "shop",
+            "name": "p",
+            "uid": "u",
+            "resourceVersion": "10",
+            "creationTimestamp": "2026",
+        },
+        "spec": {"mode": "Auto"},
+        "status": {"promotion": {"quietSince": "2026-03-01T12:00:00Z"}},
+    }
+    world.policies.put(parse_mtls_policy(raw))
+    told, [orders] = len(world.told), world.index.pods_of("shop")
+    raw["metadata"]["resourceVersion"], raw["status"] = "11", {"promotion": {"promotedAt": "2026-03-02T12:00:00Z"}}
+    world.policies.put(parse_mtls_policy(raw))
+    assert world.told[told:] == ["orders"]
+    assert world.index.compiled(orders).policy.default == ModeRule(Mode.STRICT, "MTLSPolicy shop/p")
 
 
 def test_a_deleted_policy_gives_back_the_default_and_raises_the_revision() -> None:

@@ -63,6 +63,17 @@ async def test_a_refusal_that_is_no_status_object_is_still_told(text: str) -> No
     assert caught.value.message == (text or "no message")
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"), [("3", 3), ("", 0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0), ("-5", 0), ("99999999999", 0)]
+)
+async def test_a_refusal_says_for_how_long_the_server_wants_to_be_left_alone(said: str, seconds: int) -> None:
+    async with recording() as (recorder, client):
+        recorder.answer = lambda: web.Response(status=429, text="too many", headers={"Retry-After": said})
+        with pytest.raises(ApiError) as caught:
+            await client.create("/things", {})
+    assert caught.value.retry_after_s == seconds
+
+
 async def test_deleting_what_is_gone_is_no_error_and_a_uid_is_a_condition() -> None:
     async with recording() as (recorder, client):
         recorder.answer = lambda: status(404, "NotFound", "gone")

@@ -10,7 +10,7 @@ import pytest
 
 from handfast_operator.cluster.kinds import CONFIG_MAPS, SECRETS_META, Kind
 from handfast_operator.cluster.objects import Key
-from handfast_operator.cluster.reflector import Reflector, backoff
+from handfast_operator.cluster.reflector import BLIND, Reflector, backoff
 from handfast_operator.cluster.store import Store
 from support.api_server import GONE, ApiServer, Watch, api_server, config_map
 
@@ -19,13 +19,14 @@ from support.api_server import GONE, ApiServer, Watch, api_server, config_map
 class Thing:
     key: Key
     resource_version: int
+    content: str = ""
 
 
 def parse(raw: Any) -> Thing:
     meta = raw["metadata"]
     if meta["name"] == "unreadable":
         raise ValueError("no such mode")
-    return Thing((meta["namespace"], meta["name"]), int(meta["resourceVersion"]))
+    return Thing((meta["namespace"], meta["name"]), int(meta["resourceVersion"]), raw.get("content", ""))
 
 
 @dataclass
@@ -37,6 +38,8 @@ class Rig:
     pauses: list[float] = field(default_factory=list)
     ages: list[float] = field(default_factory=list)
     """`fresh_at` at each pause."""
+    backs: list[str] = field(default_factory=list)
+    """How often history went back, by kind."""
 
     def names(self) -> set[str]:
         return {thing.key[1] for thing in self.store}
@@ -60,6 +63,7 @@ async def following(*names: str, kind: Kind = CONFIG_MAPS, **script: Any) -> Asy
             setattr(server, name, value)
         pauses: list[float] = []
         ages: list[float] = []
+        backs: list[str] = []
 
         async def pause(seconds: float) -> None:
             pauses.append(seconds)
@@ -67,8 +71,10 @@ async def following(*names: str, kind: Kind = CONFIG_MAPS, **script: Any) -> Asy
             await asyncio.sleep(0)
 
         store = Store[Thing]()
-        reflector = Reflector(client, kind, store, parse, pause=pause)
-        rig = Rig(server, reflector, store, pauses=pauses, ages=ages)
+        reflector = Reflector(
+            client, kind, store, parse, went_back=lambda plural, _before: backs.append(plural), pause=pause
+        )
+        rig = Rig(server, reflector, store, pauses=pauses, ages=ages, backs=backs)
         store.subscribe(rig.hear)
         task = asyncio.create_task(reflector.run())
         try:
@@ -130,6 +136,64 @@ async def test_a_watch_that_ends_goes_on_from_its_last_bookmark_without_a_list()
         assert (await rig.watch()).query["resourceVersion"] == "90"
         assert len(rig.server.lists) == 1
         assert rig.store.revision == 90
+
+
+async def test_a_history_that_went_back_is_met_by_a_list_although_its_watch_would_be_silent() -> None:
+    """etcd restored from a copy: the server takes a watch from a revision that is yet to come, and says nothing."""
+    async with following("kept", "undone") as rig:
+        first = await rig.watch()
+        assert {await rig.told.get(), await rig.told.get()} == {("added", "kept"), ("added", "undone")}
+        first.bookmark(900)
+        rig.server.items, rig.server.version, rig.server.went_back = [config_map("kept", 1)], 500, True
+        first.end()
+        assert await rig.told.get() == ("removed", "undone")
+        assert (await rig.watch()).query["resourceVersion"] == "500"
+        assert (rig.store.revision, rig.backs) == (500, ["configmaps"])
+
+
+async def test_an_object_that_is_older_than_it_was_shows_a_restored_server_whose_revisions_were_raised() -> None:
+    """`etcdutl snapshot restore --bump-revision`, as etcd advises: the list is newer, what is in it is not."""
+    async with following() as rig:
+        rig.server.items = [config_map("a", 700)]
+        rig.server.version = 900
+        first = await rig.watch()
+        first.event("MODIFIED", config_map("a", 910))
+        rig.server.items, rig.server.version = [config_map("a", 700)], 1_000_000
+        first.error(*GONE)
+        assert (await rig.watch()).query["resourceVersion"] == "1000000"
+        assert [thing.resource_version for thing in rig.store] == [700]
+        assert rig.backs == ["configmaps"]
+
+
+async def test_a_version_that_was_given_to_something_else_before_is_news_all_the_same() -> None:
+    async with following() as rig:
+        rig.server.items = [config_map("a", 7, content="lost")]
+        first = await rig.watch()
+        first.bookmark(9)
+        rig.server.items, rig.server.version, rig.server.went_back = [config_map("a", 7, content="now")], 8, True
+        first.end()
+        await rig.watch()
+        assert [thing.content for thing in rig.store] == ["now"]
+
+
+async def test_who_could_not_reach_the_server_for_a_while_lists_anew() -> None:
+    """A restored server may meanwhile have come to where we were, by another way."""
+    async with following("a") as rig:
+        first = await rig.watch()
+        rig.server.items = [config_map("b", 1)]
+        rig.server.drop = 2 * BLIND  # aiohttp asks once more where a connection breaks that it had used before
+        first.end()
+        await rig.watch()
+        assert rig.names() == {"b"}
+
+
+async def test_an_ordinary_list_says_nothing_of_a_history_that_went_back() -> None:
+    async with following("a") as rig:
+        first = await rig.watch()
+        rig.server.items, rig.server.version = [config_map("a", 1), config_map("b", 90)], 95
+        first.error(*GONE)
+        await rig.watch()
+        assert rig.backs == []
 
 
 @pytest.mark.parametrize("in_stream", [True, False])

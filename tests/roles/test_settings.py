@@ -26,9 +26,11 @@ def test_every_variable_is_read() -> None:
             "HANDFAST_SIDECAR_PULL_POLICY": "Always",
             "HANDFAST_SIDECAR_RESOURCES": '{"limits": {"memory": "64Mi"}}',
             "HANDFAST_SIDECAR_LOG_LEVEL": "warning",
+            "HANDFAST_ISSUER_SECRET": "corporate-ca",
             "HANDFAST_CLUSTER_RANGES": "10.0.0.0/8, fd00::/8",
             "HANDFAST_LOG_LEVEL": "debug",
             "HANDFAST_TLS_DIR": "/tls",
+            "HANDFAST_TEST_NAMESPACE": "sandbox",
         }
     )
     assert settings == Settings(
@@ -39,9 +41,11 @@ def test_every_variable_is_read() -> None:
         sidecar_pull_policy="Always",
         sidecar_resources={"limits": {"memory": "64Mi"}},
         sidecar_log_level="warning",
+        issuer_secret="corporate-ca",
         cluster_ranges=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
         log_level="debug",
         tls_dir=Path("/tls"),
+        test_namespace="sandbox",
     )
 
 

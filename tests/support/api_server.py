@@ -32,10 +32,13 @@ class Watch:
     def __init__(self, query: dict[str, str], accept: str) -> None:
         self.query = query
         self.accept = accept
+        self.version = 0
+        """The highest that was said."""
         self.says: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def event(self, kind: str, item: Json) -> None:
         """Say that something happened."""
+        self.version = max(self.version, int((item.get("metadata") or {}).get("resourceVersion", "0")))
         self.says.put_nowait(json.dumps({"type": kind, "object": item}).encode() + b"\n")
 
     def bookmark(self, version: int) -> None:
@@ -55,6 +58,13 @@ class ApiServer:
     def __init__(self) -> None:
         self.items: list[Json] = []
         self.version = 1
+        self.went_back = False
+        """Whether `version` is where history ends, whatever watches have said."""
+        self.drop = 0
+        """Connections to be broken, from the next one on."""
+        self.looks = 0
+        """Lists of one object, which are asked for the version alone."""
+        self.opened: list[Watch] = []
         self.lists: list[dict[str, str]] = []
         """Queries of the lists that were asked for."""
         self.refuse_lists: list[tuple[int, str, str] | None] = []
@@ -69,8 +79,15 @@ class ApiServer:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         query = dict(request.query)
+        if self.drop and request.transport is not None:
+            self.drop -= 1
+            request.transport.abort()
         if query.get("watch") == "true":
             return await self._watch(request, query)
+        if query.get("limit") == "1":
+            self.looks += 1
+            version = self.version if self.went_back else max([self.version, *(each.version for each in self.opened)])
+            return web.json_response({"metadata": {"resourceVersion": str(version)}, "items": self.items[:1]})
         self.lists.append(query)
         self.accepts.append(request.headers.get("Accept", ""))
         refused = self.refuse_lists.pop(0) if self.refuse_lists else None
@@ -89,6 +106,7 @@ class ApiServer:
         if refused is not None:
             return status(*refused)
         watch = Watch(query, request.headers.get("Accept", ""))
+        self.opened.append(watch)
         self.watches.put_nowait(watch)
         response = web.StreamResponse()
         await response.prepare(request)

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any, Self
 
 from handfast_operator.cluster.objects import Pod
+from handfast_operator.cluster.store import Store
+from handfast_operator.controller.revoked import RevokedNow
 from handfast_operator.directory.acceptor import listen
 from handfast_operator.directory.server import DirectoryServer
+from handfast_operator.resources.trust_domain import TrustDomain
 from handfast_operator.settings import Settings
 from handfast_sidecar.config.document import DirectoryAddress
 from handfast_sidecar.directory.cache_file import CacheFile
 from handfast_sidecar.directory.client import Directory
 from handfast_sidecar.directory.messages import PolicyUpdate, Report
 from handfast_sidecar.identity.reload import IdentityKeeper
+from handfast_sidecar.identity.revocation import Revocations
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.observe.metrics import Registry
 from support.pki import Issued, TestAuthority, plain_config, write_files
@@ -44,13 +48,21 @@ class Lab:
     registry: Registry = field(default_factory=Registry)
     follow: Follow = field(default_factory=Follow)
     port: int = 0
+    trust_domains: Store[TrustDomain] = field(default_factory=Store)
+    revision: int = 1
+    """That the API server has come to."""
+    siblings_know_more: bool = True
+    """Whether another replica is ready."""
+
+    async def current(self) -> int:
+        return self.revision
 
     def __post_init__(self) -> None:
         self.settings = Settings(trust_domain=TRUST_DOMAIN, tls_dir=self.folder / "serving")
 
     @asynccontextmanager
-    async def server(self, serving: Issued | None = None) -> AsyncIterator[DirectoryServer]:
-        """A replica; started a second time it listens on the same port."""
+    async def server(self, serving: Issued | None = None, host: str = HOST) -> AsyncIterator[DirectoryServer]:
+        """A replica; started a second time, or on another address of loopback, it listens on the same port."""
         write_files(self.settings.tls_dir, serving or self.authority.issue(self.settings.directory_id))
         server = DirectoryServer(
             self.settings,
@@ -60,10 +72,14 @@ class Lab:
             self.cluster.policies,
             registry=self.registry,
             nodes=self.cluster.nodes,
+            revoked=RevokedNow(TRUST_DOMAIN, self.trust_domains),
             follows=[self.follow],
+            current=self.current,
+            siblings_know_more=lambda: self.siblings_know_more,
         )
+        server.feeds._round_s = 0.05
         server.certificate.look()
-        listener = listen(HOST, self.port)
+        listener = listen(host, self.port)
         self.port = listener.getsockname()[1]
         with contextlib.closing(listener):
             async with running(server.serve(listener, drain_s=0.05)):
@@ -104,8 +120,18 @@ class Sidecar:
         self.keeper = IdentityKeeper(self.folder, self.registry)
         self.keeper.load_first()
         self.policies: list[PolicyUpdate] = []
+        self.revoked = list[Revocations]()
         cache = CacheFile(lab.folder, pod.uid)
-        self.directory = Directory(self.keeper, lambda: REPORT, self.policies.append, self.registry, cache=cache)
+        self.report = REPORT
+        self.directory = Directory(
+            self.keeper,
+            lambda: self.report,
+            self.policies.append,
+            self.registry,
+            cache=cache,
+            on_revoked=self.revoked.append,
+            move_s=0.1,
+        )
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.ensure_future(self.directory.run())

@@ -13,6 +13,7 @@ from handfast_sidecar.identity.reload import Identity
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.policy.effective import EffectivePolicy, Mode, ModeRule
 from handfast_sidecar.policy.in_force import PolicyInForce
+from handfast_sidecar.policy.limiter import HandshakeLimit
 from handfast_sidecar.traffic.connection import Connection
 from handfast_sidecar.traffic.inbound import Inbound
 from handfast_sidecar.traffic.listener import Listener
@@ -56,6 +57,10 @@ class Ended:
     """Connections that ended, and a way to wait for the next."""
 
     connections: "asyncio.Queue[Connection]" = field(default_factory=asyncio.Queue)
+    audited: list[Connection] = field(default_factory=list)
+
+    def connection_audited(self, connection: Connection) -> None:
+        self.audited.append(connection)
 
     def connection_opened(self, connection: Connection) -> None:
         """Not asked by any test here."""
@@ -108,6 +113,7 @@ class Server:
             opened=lambda _tunnel: None,
             closed=lambda _tunnel, reason: self.closed.put_nowait(reason),
             failed=self.failures.put_nowait,
+            limit=HandshakeLimit(self.policy),
         )
         self.listener = Listener("mesh", [listen(host, mesh_port)], 64, self.mesh.accepted)
         self.mesh.released = self.listener.release
@@ -129,6 +135,7 @@ class Client:
 
     def __init__(self, who: Identity, server: Server, app_port: int, *, expected: SpiffeId = SERVER_ID) -> None:
         self.who = who
+        self.policy = PolicyInForce(EffectivePolicy(), 1)
         self.ended = Ended()
         self.failures: list[str] = []
         self.closed: asyncio.Queue[str] = asyncio.Queue()
@@ -146,6 +153,7 @@ class Client:
             self.pool,
             lambda _address: True,
             self.ended,
+            self.policy,
             destination_of=lambda _sock, _source: self.destination,
         )
         self.listener = Listener("outbound", [listen(HOST, 0)], 4096, self.outbound.accepted)

@@ -123,6 +123,27 @@ class TestAuthority:
         return authority
 
     @property
+    def issuer_key(self) -> ec.EllipticCurvePrivateKey:
+        """Of the one that signs leaves: the root's, or the last intermediate's."""
+        return self._issuer_key
+
+    def renewed_root(self, now: datetime, ttl: timedelta = timedelta(days=90)) -> x509.Certificate:
+        """The root with the same key and name, and another life."""
+        extensions = self.root.extensions
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(self.root.subject)
+            .issuer_name(self.root.subject)
+            .public_key(self.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now)
+            .not_valid_after(now + ttl)
+        )
+        for each in extensions:
+            builder = builder.add_extension(each.value, each.critical)
+        return builder.sign(self.key, hashes.SHA256())
+
+    @property
     def bundle_pem(self) -> bytes:
         return self.root.public_bytes(Encoding.PEM)
 

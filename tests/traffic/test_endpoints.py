@@ -1,14 +1,17 @@
 """Several pods behind one Service, with real tunnels: one dies, one drains, one is not who it should be."""
 
 import asyncio
+import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import replace
 
 import pytest
 
 from handfast_sidecar.directory.messages import Endpoint, Place, ServiceAddress, Transport
-from handfast_sidecar.tunnel import handshake, pool
+from handfast_sidecar.traffic import backlog, client_relay
+from handfast_sidecar.tunnel import dial, handshake
 from support.mesh import CLIENT_ID, SERVER_ID, STRICT, Client, Server, application, free_port, identity, is_reset
 
 VIP = "10.96.0.1"
@@ -37,6 +40,19 @@ class Replicas:
         writer.close()
         return answer.decode().strip()
 
+    def at(self, host: str) -> Server:
+        """The sidecar of a pod."""
+        return self.servers[HOSTS.index(host)]
+
+    async def request(self, whole: bytes) -> tuple[str, bytes]:
+        """Who answers a request that ends with a FIN, and with what."""
+        reader, writer = await self.client.dial()
+        writer.write(whole)
+        writer.write_eof()
+        where, _, answer = (await reader.read()).partition(b"\n")
+        writer.close()
+        return where.decode(), answer
+
     async def hold(self, host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to this pod that stays."""
         while True:
@@ -59,6 +75,9 @@ class Replicas:
             absence.due = 0.0
 
 
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
 async def say_where(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(writer.get_extra_info("sockname")[0].encode() + b"\n")
     with suppress(ConnectionError):
@@ -73,12 +92,12 @@ def server_at(host: str, mesh_port: int, who: object = SERVER_ID) -> Iterator[Se
 
 
 @asynccontextmanager
-async def replicas(*identities: object) -> AsyncIterator[Replicas]:
+async def replicas(*identities: object, handler: Handler = say_where) -> AsyncIterator[Replicas]:
     async with AsyncExitStack() as stack:
         port, mesh_port = free_port(), free_port()
         servers = []
         for host, who in zip(HOSTS, identities or (SERVER_ID,) * len(HOSTS), strict=True):
-            await stack.enter_async_context(application(say_where, host, port))
+            await stack.enter_async_context(application(handler, host, port))
             servers.append(stack.enter_context(server_at(host, mesh_port, who)))
         client = Client(CLIENT, servers[0], port)
         stack.callback(client.close)
@@ -150,7 +169,7 @@ async def test_an_impostor_is_told_apart_logged_and_passed_over_and_never_spoken
 
 
 async def test_a_dial_that_nobody_answers_goes_on_to_another_pod(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "DIAL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(dial, "DIAL_TIMEOUT_S", 0.2)
     async with replicas() as pods:
         dark = Endpoint("192.0.2.1", pods.port, Transport.TUNNEL, SERVER_ID, "uid-dark")
         pods.answer(dark, pods.ends[0])
@@ -238,3 +257,110 @@ async def test_pods_without_a_sidecar_have_their_part_beside_meshed_ones_and_are
         for _ in range(60):
             await pods.client.ended.next()
         assert not pods.client.outbound._plain_open
+
+
+async def echo_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Its own address, and all that it was sent to the end."""
+    whole = await reader.read(-1)
+    writer.write(writer.get_extra_info("sockname")[0].encode() + b"\n" + whole)
+    writer.close()
+
+
+async def test_what_is_opened_before_the_go_away_arrives_is_served_by_another_pod() -> None:
+    async with replicas() as pods:
+        pods.answer(*pods.ends, affinity=3600)
+        host = await pods.ask()
+        ending = pods.at(host)
+        application, redirected = socket.socketpair()
+        redirected.setblocking(False)
+        ending.inbound.draining = True
+        ending.mesh.drain("shutting_down")
+        # The go-away is under way, and the client has not read it: it has a tunnel, and affinity leads there.
+        pods.client.outbound.accepted(redirected, "127.0.0.1", 40_000)
+        assert pods.client.outbound.relays, "it is on the tunnel"
+        reader, writer = await asyncio.open_connection(sock=application)
+        assert (await reader.readline()).decode().strip() in set(HOSTS) - {host}
+        writer.close()
+        assert await ending.closed.get() == "drained"
+        assert await pods.client.closed.get() == "drained"
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000])
+async def test_a_request_that_is_moved_arrives_once_and_whole_with_its_end(size: int) -> None:
+    async with replicas(handler=echo_all) as pods:
+        pods.answer(*pods.ends, affinity=3600)
+        host, _ = await pods.request(b"")
+        pods.at(host).inbound.draining = True
+        request = bytes(at * 31 >> 3 & 255 for at in range(size))
+        where, got = await pods.request(request)
+        assert (where in set(HOSTS) - {host}, got == request) == (True, True)
+        refused = [await pods.at(host).ended.next() for _ in range(2)][1]
+        assert (refused.reason, refused.bytes_in) == ("shutting_down", 0)
+        moved = [await pods.client.ended.next() for _ in range(2)][1]
+        assert (moved.bytes_out, moved.refused, moved.reason) == (size, False, "ok")
+        assert backlog.POD.held == 0
+
+
+async def test_more_than_is_kept_of_a_request_is_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_relay, "KEPT_BYTES", 10)
+    async with replicas(handler=echo_all) as pods:
+        for each in pods.servers:
+            each.inbound.draining = True
+        pods.client.outbound.accepted(*with_bytes(b"x" * 11))
+        ended = await pods.client.ended.next()
+        assert (ended.refused, ended.reason) == (True, "shutting_down")
+        assert len([each for each in pods.servers if not each.ended.connections.empty()]) == 1, "asked one pod"
+        assert backlog.POD.held == 0
+
+
+async def test_when_every_pod_ends_a_connection_is_refused_with_that_reason() -> None:
+    async with replicas() as pods:
+        for each in pods.servers:
+            each.inbound.draining = True
+        assert await is_reset(pods.client.listener.port)
+        ended = await pods.client.ended.next()
+        assert (ended.refused, ended.reason) == (True, "shutting_down")
+        assert sum(each.ended.connections.qsize() for each in pods.servers) == len(HOSTS), "each was asked once"
+        assert backlog.POD.held == 0
+
+
+async def test_a_connection_whose_server_died_without_an_answer_is_not_made_again() -> None:
+    async with replicas() as pods, AsyncExitStack() as stack:
+        port = free_port()
+        for host in HOSTS:
+            full = stack.enter_context(socket.create_server((host, port), backlog=0))
+            for _ in range(2):
+                filler = stack.enter_context(closing(socket.socket()))
+                filler.setblocking(False)
+                filler.connect_ex(full.getsockname())
+        pods.answer(*(replace(each, port=port) for each in pods.ends))
+        reader, writer = await pods.client.dial()
+        writer.write(b"once")
+        while not (asked := [each for each in pods.servers if any(t.open_streams for t in each.mesh.registry)]):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        asked[0].mesh.close("killed")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+        assert (await pods.client.ended.next()).reason == "tunnel_closed"
+        assert [len(each.mesh.registry) for each in pods.servers] == [0, 0, 0], "nobody else was asked"
+
+
+async def test_a_handshake_that_ends_while_its_server_drains_is_told_so() -> None:
+    async with replicas() as pods:
+        ending = pods.servers[0]
+        ending.inbound.draining = True
+        ending.mesh.drain("shutting_down")
+        pods.answer(*pods.ends[:2])
+        assert set(await pods.ask_often(20)) == {HOSTS[1]}
+        assert await pods.client.closed.get() == "drained"
+        assert pods.client.failures == []
+
+
+def with_bytes(request: bytes) -> tuple[socket.socket, str, int]:
+    """A redirected connection whose application has sent these bytes, and waits."""
+    application, redirected = socket.socketpair()
+    application.sendall(request)
+    redirected.setblocking(False)
+    application.detach()
+    return redirected, "127.0.0.1", 40_000

@@ -105,7 +105,7 @@ async def test_an_upstream_outside_the_mesh_is_passed_on_in_plaintext() -> None:
     local = free_port()
     async with application(echo) as port, mesh(port) as (client, _server):
         client.directory.known_answers[HOST] = NobodyAddress(HOST)
-        client.outbound._settled.add(HOST)
+        client.outbound.asked.settled.add(HOST)
         async with declared(client, Upstream(local, "orders.shop", port)):
             assert await spoken(HOST, local) == b"hello"
             ended = await client.ended.next()

@@ -14,7 +14,7 @@ from OpenSSL import SSL
 from handfast_sidecar.policy.effective import EffectivePolicy, ForeignRule, Mode, ModeRule, TlsVersion
 from handfast_sidecar.traffic import backlog, foreign
 from handfast_sidecar.traffic.backlog import Backlog
-from handfast_sidecar.traffic.connection import OK, Connection
+from handfast_sidecar.traffic.connection import OK, Connection, Protection
 from handfast_sidecar.traffic.tls_relay import TlsRelay
 from handfast_sidecar.tunnel import handshake
 from handfast_sidecar.tunnel.direct import DirectTls
@@ -387,7 +387,7 @@ REFUSED: dict[str, tuple[Issued | None, str]] = {
     "expired": (AUTHORITY.issue(CURL_ID, not_before=datetime.now(UTC) - 2 * AN_HOUR, ttl=AN_HOUR), "expired"),
     "not valid yet": (AUTHORITY.issue(CURL_ID, not_before=datetime.now(UTC) + AN_HOUR), "not_yet_valid"),
     "no SPIFFE ID": (AUTHORITY.issue(uris=(), names=(x509.DNSName("curl.example"),)), "no_uri_san"),
-    "the root itself": (Issued((AUTHORITY.root,), AUTHORITY.key, b""), "wrong_purpose"),
+    "the root itself": (Issued((AUTHORITY.root,), AUTHORITY.key, b""), "ca_as_leaf"),
     "a CA that would be a leaf": (
         AUTHORITY.issue(CURL_ID, ca=True, key_usage=usage(digital_signature=True, key_cert_sign=True)),
         "ca_as_leaf",
@@ -657,7 +657,7 @@ async def test_past_the_bound_foreign_clients_are_refused_and_who_ends_makes_roo
 
 async def test_a_peer_that_the_policy_does_not_let_in_is_denied_by_name() -> None:
     async with serving(echo) as (server, port):
-        server.inbound._trust_domain = lambda: "elsewhere.example"
+        server.inbound.judgement._trust_domain = lambda: "elsewhere.example"
 
         def call() -> None:
             with pytest.raises((SSL.Error, OSError)):
@@ -670,10 +670,11 @@ async def test_a_peer_that_the_policy_does_not_let_in_is_denied_by_name() -> Non
 
 async def test_a_port_that_the_policy_closes_during_a_handshake_is_closed() -> None:
     async with serving(echo) as (server, _port):
-        connection = Connection("in", HOST, 1, *server.plain_destination)
-        assert server.inbound.judge_peer(connection, CLIENT_ID).allowed
+        secured = Protection("TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519MLKEM768")
+        connection = Connection("in", HOST, 1, *server.plain_destination, peer=CLIENT_ID, protection=secured)
+        assert server.inbound.judge_peer(connection).allowed
         server.policy.offer(STRICT, 2)
-        verdict = server.inbound.judge_peer(connection, CLIENT_ID)
+        verdict = server.inbound.judge_peer(connection)
         assert (verdict.allowed, verdict.reason) == (False, "denied")
 
 
@@ -737,7 +738,7 @@ async def test_only_the_ports_that_the_policy_names_are_looked_at() -> None:
 async def test_what_waits_for_its_first_byte_ends_with_the_proxy() -> None:
     async with serving(echo) as (server, port):
         reader, writer = await asyncio.open_connection(HOST, port)
-        await until(lambda: server.inbound._foreign_port()._waiting)
+        await until(lambda: server.inbound._foreign_port().waiting)
         server.inbound.stop("shutting_down")
         with pytest.raises(ConnectionResetError):
             await reader.read()

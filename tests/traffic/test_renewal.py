@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from handfast_sidecar.tunnel.connection import Tunnel
+from handfast_sidecar.tunnel.succession import Renewing
 from support.mesh import CLIENT_ID, SERVER_ID, Client, Server, application, echo, identity, mesh
 
 CLIENT_UID = "22222222-0000-0000-0000-000000000000"
@@ -16,11 +17,16 @@ def rotate(client: Client, server: Server, hours: int) -> None:
     server.who = identity(SERVER_ID, ttl=timedelta(hours=hours))
 
 
+async def renewals(client: Client) -> None:
+    """Until those that are under way have taken place."""
+    await asyncio.gather(*(each.task for each in client.pool.succession.renewals.values()))
+
+
 async def renewed(client: Client, old: Tunnel) -> Tunnel:
     """Renew a tunnel now instead of when it is due; the one that took over."""
     [key] = [key for key, tunnel in client.pool._current.items() if tunnel is old]
-    client.pool._start_renewal(key, client.endpoint, old)
-    await asyncio.gather(*client.pool._renewals)
+    client.pool.succession.renew(key, client.endpoint, old)
+    await renewals(client)
     return client.pool._current[key]
 
 
@@ -53,7 +59,7 @@ async def test_a_tunnel_whose_successor_is_lost_is_renewed_again() -> None:
         second = await renewed(client, first)
         rotate(client, server, 3)
         second.close("lost")
-        await asyncio.gather(*client.pool._renewals)
+        await renewals(client)
         assert first.expires == server.who.leaf.not_after
         writer.write(b"1")
         assert await reader.readexactly(1) == b"1"
@@ -76,7 +82,7 @@ async def test_another_pods_tunnel_renews_nothing() -> None:
 async def test_a_renewal_with_the_same_leaves_extends_nothing() -> None:
     async with application(echo) as port, mesh(port) as (client, _server):
         first = await client.pool.get(client.endpoint)
-        assert await client.pool._successor(client.endpoint, first) is None
+        assert await client.pool.succession._successor(client.endpoint, first, Renewing()) is None
 
 
 async def test_a_successor_that_is_no_newer_is_not_lost_for_its_server() -> None:
@@ -84,7 +90,7 @@ async def test_a_successor_that_is_no_newer_is_not_lost_for_its_server() -> None
         old = await client.pool.get(client.endpoint)
         client.who = identity(CLIENT_ID, pod_uid=CLIENT_UID, ttl=timedelta(hours=2))
         assert client.who.leaf.not_after > old.expires, "ours is newer, the server's is not"
-        assert await client.pool._successor(client.endpoint, old) is None
+        assert await client.pool.succession._successor(client.endpoint, old, Renewing()) is None
         assert await asyncio.wait_for(client.closed.get(), 10) == "not_newer"
         assert await asyncio.wait_for(server.closed.get(), 10) == "drained"
 

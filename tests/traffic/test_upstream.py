@@ -14,6 +14,7 @@ import pytest
 
 from handfast_sidecar.errors import HandshakeFailed
 from handfast_sidecar.identity.spiffe import SpiffeId
+from handfast_sidecar.identity.standing import Standing
 from handfast_sidecar.traffic.connection import OK, Connection
 from handfast_sidecar.traffic.dial import dial
 from handfast_sidecar.traffic.foreign import to_upstream
@@ -77,6 +78,7 @@ class Upstream:
             identity(CLIENT_ID),
             expected,
             host=host,
+            standing=Standing(lambda: identity(CLIENT_ID)),
             finished=lambda relay: self.ended.set_result(relay.connection),
         )
         relay.start()

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from handfast_sidecar.tunnel.renewal import FIRST_RETRY, expiry, renew_at, retry_at
+from handfast_sidecar.tunnel.renewal import FIRST_RETRY, asked_retry_at, expiry, renew_at, retry_at, spread_s
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -24,3 +24,12 @@ def test_tries_come_closer_together_towards_the_end() -> None:
 
 def test_tries_never_come_closer_than_the_first_retry() -> None:
     assert retry_at(START, START + timedelta(seconds=1)) == START + FIRST_RETRY
+
+
+def test_a_renewal_that_a_rotation_waits_for_is_tried_again_within_a_minute() -> None:
+    tries = [asked_retry_at(START, START + 24 * HOUR, failures) - START for failures in (1, 2, 3, 100)]
+    assert tries == [timedelta(seconds=seconds) for seconds in (2, 4, 8, 60)]
+
+
+def test_a_thousand_tunnels_are_not_renewed_in_one_moment() -> None:
+    assert (spread_s(1), spread_s(1000)) == (3, 5)

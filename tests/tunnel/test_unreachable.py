@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from handfast_sidecar.tunnel import pool
+from handfast_sidecar.tunnel import dial
 from handfast_sidecar.tunnel.unreachable import dial_failed, no_answer
 from support.mesh import HOST, is_reset, mesh
 
@@ -38,7 +38,7 @@ async def test_a_connection_whose_tunnel_gets_no_answer_is_refused_with_that_sen
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A full accept queue drops a SYN as a packet filter does (tcp_v4_conn_request: sk_acceptq_is_full)."""
-    monkeypatch.setattr(pool, "DIAL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(dial, "DIAL_TIMEOUT_S", 0.3)
     with socket.socket() as full, socket.socket() as first:
         full.bind((HOST, 0))
         full.listen(0)

@@ -14,6 +14,44 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- /* The labels by which a role's pods are selected; they never change. Arguments: root, role. */ -}}
+{{- define "handfast.selector" -}}
+app.kubernetes.io/name: handfast
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .role }}
+{{- end -}}
+
+{{- /* Where each of the operator's pods may run, from where, and as whom. */ -}}
+{{- define "handfast.placing" -}}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{ toJson . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{ toJson . }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{ toJson . }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{ toJson . }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "handfast.unprivileged" -}}
+{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
 {{- end -}}
 
 {{- /* A Deployment of one role. Arguments: root, role, healthPort, ports (list of name and port), serving (mounts a serving Secret). */ -}}
@@ -32,38 +70,29 @@ spec:
   replicas: {{ $values.replicas }}
   selector:
     matchLabels:
-      app.kubernetes.io/name: handfast
-      app.kubernetes.io/instance: {{ $root.Release.Name }}
-      app.kubernetes.io/component: {{ .role }}
+      {{- include "handfast.selector" . | nindent 6 }}
   strategy:
+    # A new pod must be Ready before an old one goes: nobody is without an answer while it is replaced.
     rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
   template:
     metadata:
       labels:
         {{- include "handfast.labels" $root | nindent 8 }}
         app.kubernetes.io/component: {{ .role }}
+      {{- with $root.Values.podAnnotations }}
+      annotations: {{ toJson . }}
+      {{- end }}
     spec:
       serviceAccountName: handfast-{{ .role }}
-      {{- with $root.Values.priorityClassName }}
-      priorityClassName: {{ . }}
+      {{- if $root.Values.topologySpreadConstraints }}
+      {{- $selector := include "handfast.selector" . | fromYaml }}
+      # Pods of a revision that is leaving do not count (matchLabelKeys), or a rolling update would end unbalanced.
+      topologySpreadConstraints:
+        {{- range $root.Values.topologySpreadConstraints }}
+        - {{ toJson (merge (dict "labelSelector" (dict "matchLabels" $selector) "matchLabelKeys" (list "pod-template-hash")) .) }}
+        {{- end }}
       {{- end }}
-      {{- with $root.Values.imagePullSecrets }}
-      imagePullSecrets: {{ toJson . }}
-      {{- end }}
-      {{- with $root.Values.nodeSelector }}
-      nodeSelector: {{ toJson . }}
-      {{- end }}
-      {{- with $root.Values.tolerations }}
-      tolerations: {{ toJson . }}
-      {{- end }}
-      {{- with $root.Values.affinity }}
-      affinity: {{ toJson . }}
-      {{- end }}
-      securityContext:
-        runAsNonRoot: true
-        runAsUser: 65532
-        runAsGroup: 65532
-        seccompProfile: {type: RuntimeDefault}
+      {{- include "handfast.placing" $root | trim | nindent 6 }}
       containers:
         - name: {{ .role }}
           image: {{ include "handfast.image" (dict "image" $root.Values.images.operator "root" $root) | quote }}
@@ -80,6 +109,7 @@ spec:
             - {name: HANDFAST_SIDECAR_RESOURCES, value: {{ toJson $root.Values.sidecar.resources | quote }}}
             - {name: HANDFAST_SIDECAR_LOG_LEVEL, value: {{ $root.Values.sidecar.logLevel | default $root.Values.logLevel | quote }}}
             - {name: HANDFAST_SIDECAR_CIPHER_SUITES, value: {{ join ":" $root.Values.sidecar.cipherSuites | quote }}}
+            - {name: HANDFAST_ISSUER_SECRET, value: {{ $root.Values.issuer.secretName | quote }}}
             - {name: HANDFAST_CLUSTER_RANGES, value: {{ join "," $root.Values.clusterRanges | quote }}}
             - {name: HANDFAST_LOG_LEVEL, value: {{ $root.Values.logLevel | quote }}}
           ports:
@@ -99,10 +129,7 @@ spec:
             periodSeconds: 10
             failureThreshold: 6
           resources: {{ toJson $values.resources }}
-          securityContext:
-            allowPrivilegeEscalation: false
-            readOnlyRootFilesystem: true
-            capabilities: {drop: [ALL]}
+          securityContext: {{ include "handfast.unprivileged" $root }}
           {{- if .serving }}
           volumeMounts:
             - {name: serving, mountPath: /var/run/handfast/serving, readOnly: true}

@@ -6,8 +6,6 @@ The one rule: a process that was started for a client ends with its connection.
 import asyncio
 import contextlib
 import json
-import os
-import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from typing import Any, Final, Protocol
@@ -16,6 +14,7 @@ from aiohttp import WSMsgType, web
 
 from handfast_lab.api.problems import ApiProblem, bad_request
 from handfast_lab.api.requests import flag
+from handfast_lab.commands import put_down
 
 Json = dict[str, Any]
 V5: Final = "v5.channel.k8s.io"
@@ -100,10 +99,7 @@ async def run(access: PodAccess, request: web.Request, pod: Json) -> web.StreamR
             process.stdin.close()
         await _serve(socket, process)
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # it heads a session, and what it has started goes too
-            await process.wait()
+        await put_down(process)
     return socket
 
 
@@ -148,8 +144,7 @@ async def _take(socket: web.WebSocketResponse, process: Process) -> None:
                 await process.stdin.drain()
             elif channel == CLOSE and data[:1] == bytes([STDIN]):
                 process.stdin.close()
-    if process.returncode is None:
-        process.kill()
+    await put_down(process)
 
 
 def _status(code: int) -> Json:

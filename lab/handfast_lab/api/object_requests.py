@@ -1,12 +1,13 @@
-"""Requests to one object and its subresources: get, replace, patch, delete; scale, token, eviction, log and exec."""
+"""Requests to one object and its subresources: get, replace, patch, delete; scale, token, eviction, and the streams."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 
 from handfast_lab.api import exec as execution
+from handfast_lab.api import port_forward
 from handfast_lab.api.deletion import Options
 from handfast_lab.api.events import to_core, to_group
 from handfast_lab.api.patching import json_patch, merge_patch, strategic_patch
@@ -28,13 +29,21 @@ _PATCHES: Final[dict[str, Callable[[Json, Any], Any]]] = {
 }
 _NEVER: Final = "2100-01-01T00:00:00Z"
 """When tokens expire: after any lab."""
-_STREAMED: Final = ("log", "exec")
+_STREAMED: Final[dict[str, Callable[["PodAccess", web.Request, Json], Awaitable[web.StreamResponse]]]] = {
+    "log": execution.logs,
+    "exec": execution.run,
+    "portforward": port_forward.forward,
+}
+
+
+class PodAccess(execution.PodAccess, port_forward.PodPorts, Protocol):
+    """What the node agent does for clients."""
 
 
 class Objects:
     """Answers them."""
 
-    def __init__(self, registry: Registry, access: execution.PodAccess | None) -> None:
+    def __init__(self, registry: Registry, access: PodAccess | None) -> None:
         self._registry = registry
         self._verbs = registry.verbs
         self._access = access
@@ -43,8 +52,7 @@ class Objects:
         """Raises ApiProblem."""
         stored, key = self._registry.resources.behind(target.resource), (target.namespace, target.name)
         if target.subresource in _STREAMED and self._access is not None:
-            serve = execution.logs if target.subresource == "log" else execution.run
-            return await serve(self._access, request, self._verbs.existing(stored, key))
+            return await _STREAMED[target.subresource](self._access, request, self._verbs.existing(stored, key))
         match request.method, target.subresource:
             case "POST", "token":
                 return await self._token(request, stored, key)

@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network
@@ -18,7 +18,7 @@ from handfast_lab.api.garbage import Garbage
 from handfast_lab.api.patching import merge_patch
 from handfast_lab.api.port import Event
 from handfast_lab.api.resources import Resources
-from handfast_lab.api.store import HISTORY, Change, Store
+from handfast_lab.api.store import HISTORY, Change, Key, Snapshot, Store
 from handfast_lab.api.verbs import Verbs
 from handfast_lab.api.writing import created, received
 
@@ -46,6 +46,7 @@ class Registry:
         self.verbs = Verbs(self.store, self.resources, caller, service_ranges)
         self._root = root_certificate
         self._garbage = Garbage(self.verbs)
+        self._restored: set[Callable[[], None]] = set()
         self.store.listen("namespaces", self._furnish)
         for name in _FIRST:
             meta = {"name": name, "labels": {"kubernetes.io/metadata.name": name}}
@@ -94,19 +95,34 @@ class Registry:
         first = [Event("ADDED", each) for each in self.store.all(found.name, namespace)]
         return self._follow(found.name, namespace, name, first, self.store.version)
 
+    def restore(self, snapshot: Snapshot) -> None:
+        """Be as then. The lab's own parts see the difference, as parts of a cluster do that are started again."""
+        self.store.restore(snapshot)
+        for wake in tuple(self._restored):
+            wake()
+
     async def _follow(
         self, resource: str, namespace: str, name: str, first: Sequence[Event], version: int
     ) -> AsyncIterator[Event]:
         woken = asyncio.Event()
         stop = self.store.listen(resource, lambda _: woken.set())
-        events = first
+        self._restored.add(woken.set)
+        restored = self.store.restored
+        events, told = first, dict[Key, Json]()
         try:
             while True:
                 for event in events:
                     meta = event.object["metadata"]
                     if namespace in ("", meta.get("namespace")) and name in ("", meta["name"]):
+                        told[_key(event.object)] = event.object
+                        if event.type == "DELETED":
+                            del told[_key(event.object)]
                         yield Event(event.type, copy.deepcopy(event.object))
                 woken.clear()
+                if self.store.restored != restored:
+                    restored, version = self.store.restored, self.store.version
+                    events = _difference(told, self.store.all(resource, namespace))
+                    continue
                 changes = self.store.since(resource, version)
                 events = [Event(each.type, each.object) for each in changes]
                 if changes:
@@ -115,6 +131,7 @@ class Registry:
                     await woken.wait()
         finally:
             stop()
+            self._restored.discard(woken.set)
 
     def _furnish(self, change: Change) -> None:
         """What a namespace has from its first moment: in a cluster, controllers bring it a little later."""
@@ -131,3 +148,20 @@ class Registry:
         resource, namespace = self.resources.of(body), body["metadata"].get("namespace", "")
         new = created(resource, received(resource, body, namespace), timestamp(datetime.now(UTC)))
         self.store.put(resource.name, (namespace, body["metadata"]["name"]), new)
+
+
+def _difference(told: Mapping[Key, Json], now: Sequence[Json]) -> list[Event]:
+    """From what was told to what is there."""
+    there = {_key(each): each for each in now}
+    gone = [Event("DELETED", each) for key, each in told.items() if _uid(there.get(key)) != _uid(each)]
+    changed = [Event("MODIFIED" if key in told else "ADDED", each) for key, each in there.items()
+               if told.get(key) is not each]  # fmt: skip
+    return [*gone, *changed]
+
+
+def _key(found: Json) -> Key:
+    return found["metadata"].get("namespace", ""), found["metadata"]["name"]
+
+
+def _uid(found: Json | None) -> str:
+    return found["metadata"]["uid"] if found is not None else ""

@@ -56,7 +56,7 @@ class Resource:
 
 _STATUS: Final = frozenset({"status"})
 _SCALED: Final = frozenset({"status", "scale"})
-_POD: Final = frozenset({"status", "log", "exec", "ephemeralcontainers", "eviction"})
+_POD: Final = frozenset({"status", "log", "exec", "portforward", "ephemeralcontainers", "eviction"})
 _ALL: Final = ("all",)
 _ADMISSION: Final = "admissionregistration.k8s.io"
 _RBAC: Final = "rbac.authorization.k8s.io"

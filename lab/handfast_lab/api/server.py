@@ -8,14 +8,17 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiohttp import web
 
 from handfast_lab.api import discovery
 from handfast_lab.api.collection_requests import Collections
-from handfast_lab.api.exec import PodAccess
-from handfast_lab.api.object_requests import Objects
+from handfast_lab.api.deletion import timestamp
+from handfast_lab.api.object_requests import Objects, PodAccess
+from handfast_lab.api.outages import PATH as OUTAGES
+from handfast_lab.api.outages import Outages
 from handfast_lab.api.problems import ApiProblem, bad_request
 from handfast_lab.api.registry import Registry
 from handfast_lab.api.replies import bodies
@@ -37,6 +40,7 @@ _REVIEWS: Final[dict[str, Json]] = {
     },
 }
 """Kinds that are asked, not stored."""
+_WHO_AM_I: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
 def application(
@@ -44,7 +48,7 @@ def application(
 ) -> web.Application:
     """Of a registry that somebody else runs; TLS and sockets are the caller's affair.
 
-    `access`: who runs commands and reads logs; without one, both are not found.
+    `access`: who runs commands, reads logs and dials ports in pods; without one, all three are not found.
     """
     server = _Server(registry, access, bookmark_s)
     app = web.Application(client_max_size=_MAX_BODY, middlewares=[_refusals])
@@ -58,21 +62,34 @@ class _Server:
         self._registry = registry
         self._objects = Objects(registry, access)
         self._collections = Collections(registry, bookmark_s)
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: dict[asyncio.Task[Any], web.Request] = {}
+        self._outages = Outages(registry, self._cut)
 
     async def end(self, _: web.Application) -> None:
         """Watches and logs last for minutes: nobody waits for them."""
-        for each in self._running:
-            each.cancel()
+        for task in self._running:
+            task.cancel()
+
+    def _cut(self) -> None:
+        for task, request in self._running.items():
+            task.cancel()
+            if request.transport is not None:
+                request.transport.abort()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - aiohttp runs each request in one
-        self._running.add(task)
+        if request.path.startswith(OUTAGES):
+            self._outages.act(request.path)
+            return web.Response(text="ok")
+        if self._outages.away and request.transport is not None:
+            request.transport.abort()
+            return web.Response(status=503)
+        self._running[task] = request
         try:
             return await self._answer(request)
         finally:
-            self._running.discard(task)
+            del self._running[task]
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path.rstrip("/")
@@ -83,12 +100,20 @@ class _Server:
             return document
         if not path.startswith(("/api/v1/", "/apis/")):
             raise ApiProblem(404, "NotFound", "the server could not find the requested resource")
-        if request.method == "POST" and (review := _REVIEWS.get(path)) is not None:
+        if request.method == "POST" and (review := self._review(path, request)) is not None:
             return web.json_response(await bodies(request) | review, status=201)
         found = target(self._registry.resources, path)
         if found.name:
             return await self._objects.answer(request, found)
         return await self._collections.answer(request, found)
+
+    def _review(self, path: str, request: web.Request) -> Json | None:
+        """The answer to a kind that is asked and not stored; None: it is none."""
+        if path == _WHO_AM_I:
+            user = self._registry.tokens.user(request.headers.get("Authorization", ""))
+            created = {"creationTimestamp": timestamp(datetime.now(UTC))}
+            return {"metadata": created, "status": {"userInfo": {"username": user}}}
+        return _REVIEWS.get(path)
 
     def _document(self, path: str, accept: str) -> web.Response | None:
         """What there is, rather than what is in it."""

@@ -32,11 +32,21 @@ class Change(NamedTuple):
 Listener = Callable[[Change], None]
 
 
+class Snapshot(NamedTuple):
+    """All that was stored at a version: what a backup of etcd holds."""
+
+    version: int
+    objects: dict[str, dict[Key, Json]]
+
+
 class Store:
     """All objects of all kinds."""
 
     def __init__(self, history: int = HISTORY) -> None:
         self.version = FIRST
+        self.restored = 0
+        """How often it was set back."""
+        self._first = FIRST
         self._objects: dict[str, dict[Key, Json]] = {}
         self._history: dict[str, deque[Change]] = {}
         self._forgotten: dict[str, int] = {}
@@ -72,9 +82,23 @@ class Store:
         self._tell(resource, Change(self.version, "DELETED", last, before))
         return last
 
+    def snapshot(self) -> Snapshot:
+        """What `restore` takes."""
+        return Snapshot(self.version, {resource: dict(objects) for resource, objects in self._objects.items()})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Be as then, the version included, and remember nothing before it: etcd restored and the server restarted.
+
+        A watch from a version that is yet to come is told nothing before that comes, as by the real server.
+        """
+        self.version = self._first = snapshot.version
+        self._objects = {resource: dict(objects) for resource, objects in snapshot.objects.items()}
+        self._history, self._forgotten = {}, {}
+        self.restored += 1
+
     def since(self, resource: str, version: int) -> list[Change]:
         """What came after a version. Raises ApiProblem (410) where that is forgotten."""
-        oldest = self._forgotten.get(resource, FIRST)
+        oldest = self._forgotten.get(resource, self._first)
         if version < oldest:
             raise expired(version, oldest)
         found: list[Change] = []

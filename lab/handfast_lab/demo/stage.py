@@ -5,6 +5,8 @@ The one rule: nothing is claimed that was not looked at in this run. A check tha
 
 import asyncio
 import io
+import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -49,6 +51,27 @@ class Stage:
         """The same without a word to anybody; empty when it fails."""
         code, output = await self._kubectl(words.split(), given)
         return "" if code else output
+
+    async def handfast(self, words: str) -> str:
+        """`handfast WORDS`: what it printed. Raises StepFailed when it cannot say."""
+        code, output = await self._handfast(words)
+        if code:
+            raise StepFailed(f"`handfast {words}` ended with {code}: {output.strip()}")
+        return output
+
+    async def _handfast(self, words: str) -> tuple[int, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "handfast_operator.cli",
+            *words.split(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, **self._environment},
+        )
+        output, _ = await process.communicate()
+        return process.returncode or 0, output.decode()
 
     async def _kubectl(self, words: list[str], given: str) -> tuple[int, str]:
         said = io.StringIO()

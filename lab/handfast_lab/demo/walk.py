@@ -21,6 +21,14 @@ kind: MTLSPolicy
 metadata: {name: strict, namespace: shop}
 spec: {mode: Strict}
 """
+ORDERS: Final = """\
+apiVersion: handfast.dev/v1alpha1
+kind: MTLSPolicy
+metadata: {name: orders, namespace: shop}
+spec:
+  selector: {matchLabels: {app: orders}}
+  allow: [{from: [{serviceAccount: cart}]}]
+"""
 SHORT: Final = """\
 apiVersion: handfast.dev/v1alpha1
 kind: MTLSPolicy
@@ -100,13 +108,30 @@ async def strict(stage: Stage) -> None:
     answer = await stage.run("exec deploy/web -n shop -c app -- shop get http://web/")
     stage.check(SECRET in answer, "the shop works, the outsider is refused")
     line = await _last_line(stage, "cart", REFUSED)
-    stage.teller.command("kubectl logs deploy/cart -n shop -c handfast-proxy | grep refused | tail -1")
-    stage.teller.output(
-        json.dumps({name: line[name] for name in ("verdict", "reason", "rule", "detail") if name in line})
-    )
+    _tell_refusal(stage, "cart", line)
     stage.check(line["reason"] == "plaintext_refused", "and the log of the sidecar says why, and by which policy")
     await stage.run("wait mtls/strict -n shop --for=condition=Ready", show=False)
     await stage.run("get mtls -n shop")
+
+
+async def allowed(stage: Stage) -> None:
+    await stage.run("exec deploy/web -n shop -c app -- shop get http://orders/")
+    stage.teller.say("     Every identity may still ask for the card's number. Only cart has to:")
+    await stage.run("apply -f -", ORDERS)
+
+    async def refused() -> bool:
+        return not await stage.ask("exec deploy/web -n shop -c app -- shop get http://orders/")
+
+    await stage.until("web is refused", refused)
+    await stage.run("exec deploy/web -n shop -c app -- shop get http://orders/", fails=True)
+    answer = await stage.run("exec deploy/web -n shop -c app -- shop get http://web/")
+    stage.check(SECRET in answer, "web still gets its answer through cart, and no more than that")
+    line = await _last_line(stage, "orders", REFUSED)
+    _tell_refusal(stage, "orders", line)
+    stage.check(
+        (line["reason"], line["rule"]) == ("denied", "MTLSPolicy shop/orders"),
+        f"orders knows whom it refused: {line['peer']}",
+    )
 
 
 async def rotated(stage: Stage) -> None:
@@ -133,16 +158,15 @@ async def rotated(stage: Stage) -> None:
 
 
 async def who_talks(stage: Stage) -> None:
-    pods = json.loads(await stage.ask("get pods -n handfast-system -l app.kubernetes.io/component=directory -o json"))
-    address = pods["items"][0]["status"]["podIP"]
-    words = f"exec outsider -n elsewhere -- shop get http://{address}:14032/evidence"
+    words = "edges -n shop"
+    wanted = {("web", "cart"), ("cart", "orders")}
 
     async def reported() -> bool:
-        return _edges(await stage.ask(words)) >= {("web", "cart"), ("cart", "orders")}
+        return _encrypted(await stage.handfast(f"{words} -o json")) >= wanted
 
     await stage.until("the sidecars report", reported)
-    for caller, called in sorted(_edges(await stage.ask(words))):
-        stage.teller.output(f"{caller} -> {called}   mutual TLS")
+    stage.teller.command(f"handfast {words}")
+    stage.teller.output(await stage.handfast(words))
     stage.check(await reported(), "the directory knows who talks to whom, from the sidecars themselves")
 
 
@@ -151,6 +175,7 @@ STEPS: Final = (
     Step("Inject", "Handfast is installed. A label on the namespace, and a restart of what runs in it.", inject),
     Step("Encrypted", "The same request again. Nothing in the applications has changed.", encrypted),
     Step("Strict", "Only who proves an identity may connect. A pod without a sidecar may not.", strict),
+    Step("Allow", "Who may ask whom, by identity: a policy for the pods of orders.", allowed),
     Step("Rotation", "Certificates live shortly and are exchanged while traffic flows. Here: all, at once.", rotated),
     Step("Who talks to whom", "Each sidecar tells what it has carried; nobody can speak for another.", who_talks),
 )
@@ -185,6 +210,11 @@ async def _last_line(stage: Stage, name: str, verdict: str) -> Json:
     return found[-1]
 
 
+def _tell_refusal(stage: Stage, name: str, line: Json) -> None:
+    stage.teller.command(f"kubectl logs deploy/{name} -n shop -c handfast-proxy | grep refused | tail -1")
+    stage.teller.output(json.dumps({each: line[each] for each in ("verdict", "reason", "rule")}))
+
+
 def _show(stage: Stage, seen: Capture, mark: bytes, port: int | None = None) -> None:
     """A piece of the wire around a mark, as a packet dump shows it; of connections with this port alone."""
     for way, content in seen.streams().items():
@@ -197,11 +227,10 @@ def _show(stage: Stage, seen: Capture, mark: bytes, port: int | None = None) -> 
             return
 
 
-def _edges(text: str) -> set[tuple[str, str]]:
-    """Callers and whom they called, by service account, over encrypted connections."""
-    found = set()
-    for pod in json.loads(text or '{"pods": {}}')["pods"].values():
-        for edge in pod["edges"]:
-            if edge["direction"] == "in" and edge["encrypted"]:
-                found.add((edge["peer"].rpartition("/")[2], pod["identity"].rpartition("/")[2]))
-    return found
+def _encrypted(text: str) -> set[tuple[str, str]]:
+    """Callers and whom they called, by name, over encrypted connections."""
+    return {
+        (edge["source"]["name"].rpartition("/")[2], edge["destination"]["name"].rpartition("/")[2])
+        for edge in json.loads(text)["edges"]
+        if edge["encrypted"]
+    }

@@ -1,5 +1,7 @@
 """The command as a function: parse, open a session, run the verb, turn refusals into words and an exit code."""
 
+import shutil
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from importlib import import_module
@@ -30,11 +32,20 @@ _VERBS: Final = {
 """Module and function; imported when they are wanted, as a test run starts this program hundreds of times."""
 
 
+def _plugin(word: str, environment: Mapping[str, str]) -> str | None:
+    """The program in PATH that is this verb, as kubectl looks for it; our own verbs cannot be replaced."""
+    if word in _VERBS or not word.isidentifier():
+        return None
+    return shutil.which(f"kubectl-{word}", path=environment.get("PATH"))
+
+
 def main(
     arguments: Sequence[str], environment: Mapping[str, str], stdin: TextIO, stdout: TextIO, stderr: TextIO
 ) -> int:
     """`kubectl ARGUMENTS`: its exit code."""
     try:
+        if arguments and (program := _plugin(arguments[0], environment)):
+            return subprocess.run([program, *arguments[1:]], env=dict(environment), check=False).returncode
         line = parse(arguments)
         module, function = _VERBS[line.verb].split(":")
         run: Callable[[Session], int | None] = getattr(import_module(f"handfast_lab.kubectl.{module}"), function)

@@ -21,6 +21,9 @@ from handfast_lab.network.addresses import (
 from handfast_lab.network.commands import run
 
 BRIDGE: Final = "pods0"
+_BRIDGE_MAC: Final = "0a:58:0a:f4:00:01"
+"""A bridge without an address of its own has the lowest of its ports': it changes as pods come and go, and pods send to
+the one of a pod that has gone, until the node next asks for them. The CNI plugin `bridge` sets it for that reason."""
 _SETTINGS: Final = (
     "net.ipv4.ip_forward=1",
     "net.ipv4.conf.all.send_redirects=0",
@@ -67,6 +70,7 @@ class PodNetwork:
             f"addr add {NODE_ADDRESS}/32 dev lo",
             f"addr add {DNS_SERVICE}/32 dev lo",
             f"link add {BRIDGE} type bridge forward_delay 0",
+            f"link set {BRIDGE} address {_BRIDGE_MAC}",
             f"addr add {GATEWAYS[0]}/{POD_RANGES[0].prefixlen} dev {BRIDGE}",
             f"addr add {GATEWAYS[1]}/{POD_RANGES[1].prefixlen} dev {BRIDGE} nodad",
             f"link set {BRIDGE} up",

@@ -66,6 +66,10 @@ class Agent:
         """A process in a running container. Raises LookupError when it does not run."""
         return await self._run(pod).runner(container).spawn(command, tty=tty)
 
+    async def dial(self, pod: Json, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to a port of the pod's loopback. Raises LookupError when the pod does not run, OSError."""
+        return await self._run(pod).dial(port)
+
     def _run(self, pod: Json) -> PodRun:
         try:
             return self._runs[pod["metadata"]["uid"]]

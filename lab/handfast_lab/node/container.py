@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from handfast_lab.commands import put_down
 from handfast_lab.node import probes, processes
 from handfast_lab.node.credentials import CannotConfigure
 from handfast_lab.node.lifecycle import Container, Kind, Running, Terminated, Waiting, back_off, restart_of
@@ -207,7 +208,7 @@ class Runner:
         try:
             said, complained = await process.communicate()
         finally:
-            await processes.put_down(process)
+            await put_down(process)
         return await process.wait(), (said + complained).decode(errors="replace").strip()
 
     async def _event(self, kind: Any, reason: str, message: str) -> None:

@@ -47,6 +47,8 @@ def main() -> None:
             spec = json.load(file)
         if spec["container"]:
             _isolate(spec["container"])
+        else:
+            os.setsid()
         _become(spec)
         _run(spec)
     except OSError as error:

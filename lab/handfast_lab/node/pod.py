@@ -5,16 +5,21 @@ import logging
 import shutil
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from handfast_lab.api.problems import ApiProblem
 from handfast_lab.api.recording import Events
 from handfast_lab.node import volumes
 from handfast_lab.node.container import Runner, grace_s
+from handfast_lab.node.dialling import dial
 from handfast_lab.node.environment import Data
 from handfast_lab.node.lifecycle import Kind, Step, decide
 from handfast_lab.node.recipe import Sandbox, World
 from handfast_lab.node.seams import Json
 from handfast_lab.node.status import ENDED, PodFacts, render
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +38,7 @@ class PodRun:
         self._changed = asyncio.Event()
         self._runners: dict[str, Runner] = {}
         self._addresses: tuple[str, ...] = ()
+        self._netns: Path | None = None
         self._sandbox = False
         self._complaint = ""
         self._deadline: float | None = None
@@ -44,6 +50,8 @@ class PodRun:
 
     def update(self, pod: Json) -> None:
         """The pod is written anew."""
+        if int(pod["metadata"]["resourceVersion"]) < int(self.pod["metadata"]["resourceVersion"]):
+            self._written = {}  # the API server was set back: what we wrote is not there
         self.pod = pod
         self._changed.set()
 
@@ -57,6 +65,12 @@ class PodRun:
             name = self.pod["metadata"]["name"]
             raise LookupError(f'container "{container}" in pod "{name}" is waiting to start or not there')
         return self._runners[container]
+
+    async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to a port of its loopback. Raises LookupError, OSError."""
+        if not self._sandbox or self._removed:
+            raise LookupError(f'pod "{self.pod["metadata"]["name"]}" is not running')
+        return await dial(self._netns, port)
 
     def remove(self) -> None:
         """The pod is deleted, whatever still runs."""
@@ -129,12 +143,13 @@ class PodRun:
         attach = self._world.network.attach
         link = None if spec.get("hostNetwork") else await attach(meta["uid"])
         self._addresses = (self._world.node.address,) if link is None else link.addresses
+        self._netns = None if link is None else link.netns
         sandbox = Sandbox(
             world=self._world,
             pod=self.pod,
             data=self._data,
             addresses=self._addresses,
-            netns=None if link is None else link.netns,
+            netns=self._netns,
             state=self._place,
             events=self._events,
             changed=self._changed.set,

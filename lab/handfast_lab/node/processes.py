@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Final, cast
@@ -142,7 +141,8 @@ def _first_process(file: int, report: int) -> subprocess.Popen[bytes]:
 async def enter(pid: int, spec: Json) -> asyncio.subprocess.Process:
     """Start a process in the namespaces of another, at the head of a session of its own, with pipes for its streams.
 
-    It ends with 128 and a word on its standard error when the program cannot be started.
+    `commands.put_down` ends it before its time. It ends with 128 and a word on its standard error when the program
+    cannot be started.
     """
     file = _written(spec)
     try:
@@ -157,14 +157,6 @@ async def enter(pid: int, spec: Json) -> asyncio.subprocess.Process:
         )
     finally:
         os.close(file)
-
-
-async def put_down(process: asyncio.subprocess.Process) -> None:
-    """End a process that `enter` has started, with all that it has started, if it still runs."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
 
 
 def _written(spec: Json) -> int:

@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 from typing import Final
 
+from handfast_operator import metrics
 from handfast_sidecar.identity.material import data_directory
 from handfast_sidecar.observe.metrics import Registry
 from handfast_sidecar.wellknown import FILE_CERTIFICATE, FILE_KEY
@@ -22,9 +23,8 @@ class ServingCertificate:
         """Raises OSError or ssl.SSLError when there is no first certificate."""
         self._directory = directory
         self._poll_s = poll_s
-        self._failures = registry.counter(
-            "handfast_webhook_certificate_failures_total", "Serving certificates that could not be loaded."
-        )
+        self._failures = metrics.WEBHOOK_CERTIFICATE.of(registry)
+        self._refused = metrics.WEBHOOK_CERTIFICATE_REFUSED.of(registry)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._seen = self._version()
@@ -47,11 +47,13 @@ class ServingCertificate:
             self._load()
         except (OSError, ssl.SSLError) as error:
             self._failures.inc()
+            self._refused.set(1)
             log.warning(
                 "the new serving certificate cannot be loaded, the old one stays",
                 extra={"directory": str(self._directory), "error": str(error)},
             )
             return False
+        self._refused.set(0)
         log.info("serving certificate reloaded")
         return True
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from handfast_operator.settings import Settings
 from handfast_sidecar.wellknown import (
     ADMIN_PORT,
     CACHE_PATH,
@@ -48,6 +49,18 @@ class InjectionOptions:
     resources: Mapping[str, Any] = field(default_factory=dict)
     log_level: str = "info"
     cipher_suites: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "InjectionOptions":
+        """Those of an installation."""
+        return cls(
+            settings.namespace,
+            settings.sidecar_image,
+            settings.sidecar_pull_policy,
+            settings.sidecar_resources,
+            settings.sidecar_log_level,
+            settings.sidecar_cipher_suites,
+        )
 
 
 def init_container(options: InjectionOptions, environment: Mapping[str, str]) -> Json:

@@ -4,13 +4,14 @@ Injecting an injected pod gives the same pod, also after another webhook has add
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from handfast_operator.admission import containers
 from handfast_operator.admission.annotations import UnusableAnnotation, Wishes, read_annotations
 from handfast_operator.admission.containers import OUR_VOLUMES, InjectionOptions
+from handfast_operator.admission.finality import final_refusal
 from handfast_operator.admission.probes import Rewriter, UnusableProbe
 from handfast_operator.admission.refusals import (
     MIRROR,
@@ -21,6 +22,7 @@ from handfast_operator.admission.refusals import (
     runs_on_windows,
     skip_reason,
 )
+from handfast_operator.policy.final import Demand
 from handfast_operator.resources.selectors import Labels
 from handfast_sidecar.config.probes import ProbeTable
 from handfast_sidecar.wellknown import ENV_PROBES, IDENTITY_VOLUME
@@ -28,6 +30,7 @@ from handfast_sidecar.wellknown import ENV_PROBES, IDENTITY_VOLUME
 Json = dict[str, Any]
 Raw = Mapping[str, Any]
 SECRET_SUFFIX: Final = "-handfast-"  # noqa: S105 - a part of a name
+_WORD: Final = re.compile("[a-z0-9]{10}")
 MAX_BASE: Final = 230
 """Characters of a pod's name in its Secret's name, which has at most 253."""
 
@@ -59,9 +62,15 @@ Outcome = Injected | Skipped | Refused
 
 
 def inject(
-    pod: Raw, namespace: str, namespace_labels: Labels, options: InjectionOptions, random_word: Callable[[], str]
+    pod: Raw,
+    namespace: str,
+    namespace_labels: Labels,
+    options: InjectionOptions,
+    random_word: Callable[[], str],
+    demands: Sequence[Demand] = (),
 ) -> Outcome:
-    """Decide about a pod. `random_word` gives ten letters and digits, for the name of the pod's Secret."""
+    """Decide about a pod. `random_word` gives ten letters and digits, for the name of the pod's Secret; `demands` are
+    those of final policies on the namespace, needed of a pod that goes around its sidecar (finality.py)."""
     meta, spec = pod.get("metadata") or {}, pod.get("spec") or {}
     labels = meta.get("labels") or {}
     skipped = skip_reason(
@@ -77,7 +86,9 @@ def inject(
         return Skipped(skipped, opted_in(labels, namespace_labels))
     try:
         wishes = read_annotations(meta.get("annotations") or {}, applications(spec))
-        refused = refusal(pod, namespace_labels, redirected=wishes.redirected)
+        refused = final_refusal(meta.get("annotations") or {}, demands) or refusal(
+            pod, namespace_labels, redirected=wishes.redirected
+        )
         if refused is not None:
             return Refused(refused)
         return Injected({**pod, "spec": _spec(meta, spec, wishes, options, random_word)})
@@ -111,9 +122,10 @@ def _secret_name(meta: Raw, spec: Raw, random_word: Callable[[], str]) -> str:
     A manifest copied from a running pod carries that pod's Secret: it shows by another name, or by a UID.
     """
     base = str(meta.get("name") or meta.get("generateName") or "pod").rstrip("-.")[:MAX_BASE].rstrip("-.")
-    chosen = re.compile(f"{re.escape(base)}{SECRET_SUFFIX}[a-z0-9]{{10}}")
     for volume in spec.get("volumes") or ():
         name = str((volume.get("secret") or {}).get("secretName", ""))
-        if volume.get("name") == IDENTITY_VOLUME and chosen.fullmatch(name) and not meta.get("uid"):
+        head, suffix, word = name.rpartition(SECRET_SUFFIX)
+        chosen = head == base and suffix and _WORD.fullmatch(word)
+        if volume.get("name") == IDENTITY_VOLUME and chosen and not meta.get("uid"):
             return name
     return f"{base}{SECRET_SUFFIX}{random_word()}"

@@ -41,7 +41,7 @@ class Rewriter:
     def of_pod(cls, spec: Raw) -> "Rewriter":
         """Raises UnusableProbe when the environment of an earlier call cannot be read."""
         grace = spec.get("terminationGracePeriodSeconds")
-        return cls(_known(spec), GRACE_S if grace is None else max(1, grace), {})
+        return cls(originals_of(spec), GRACE_S if grace is None else max(1, grace), {})
 
     def rewrite(self, container: Raw) -> Json:
         """The container, with its probes pointed at the sidecar. Raises UnusableProbe."""
@@ -80,7 +80,8 @@ class Rewriter:
         return self.known.get(path) if (http.get("port"), http.get("path")) == (ADMIN_PORT, path) else None
 
 
-def _known(spec: Raw) -> Mapping[str, Probe]:
+def originals_of(spec: Raw) -> Mapping[str, Probe]:
+    """What an earlier call left in the proxy's environment, by path. Raises UnusableProbe where it cannot be read."""
     for container in spec.get("initContainers") or ():
         for variable in (container.get("env") or ()) if container.get("name") == PROXY_CONTAINER else ():
             if variable.get("name") == ENV_PROBES:

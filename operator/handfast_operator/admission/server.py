@@ -15,6 +15,7 @@ from aiohttp import web
 from handfast_operator.admission.bounds import HANDSHAKE_TIMEOUT_S, KEEPALIVE_S, LINGERING_S
 from handfast_operator.admission.certificate import ServingCertificate
 from handfast_operator.admission.containers import InjectionOptions
+from handfast_operator.admission.final_policies import FinalPolicies
 from handfast_operator.admission.namespaces import NamespaceLabels
 from handfast_operator.admission.webhook import Webhook
 from handfast_operator.cluster.client import ApiClient
@@ -25,6 +26,7 @@ from handfast_operator.cluster.store import Store
 from handfast_operator.health import Health, serve_health, waiting_for
 from handfast_operator.settings import Settings
 from handfast_sidecar.observe.metrics import Registry
+from handfast_sidecar.observe.process import serve_process
 from handfast_sidecar.wellknown import WEBHOOK_HEALTH_PORT, WEBHOOK_PORT
 
 log = logging.getLogger(__name__)
@@ -47,20 +49,14 @@ class Serving:
 async def run(settings: Settings) -> None:
     """Serve until cancelled."""
     registry = Registry()
+    serve_process(registry, "webhook")
     certificate = ServingCertificate(settings.tls_dir, registry)
-    options = InjectionOptions(
-        settings.namespace,
-        settings.sidecar_image,
-        settings.sidecar_pull_policy,
-        settings.sidecar_resources,
-        settings.sidecar_log_level,
-        settings.sidecar_cipher_suites,
-    )
+    options = InjectionOptions.of(settings)
     async with ApiClient.connect() as client, asyncio.TaskGroup() as group:
         store: Store[Namespace] = Store()
         reflector = Reflector(client, NAMESPACES, store, parse_namespace)
         health = Health(registry, lambda: waiting_for(namespaces=store), client=client, follows=[reflector])
-        webhook = Webhook(options, NamespaceLabels(client, store), registry)
+        webhook = Webhook(options, NamespaceLabels(client, store), registry, FinalPolicies(client))
         async with serve_health(health, WEBHOOK_HEALTH_PORT):
             tasks = [group.create_task(reflector.run()), group.create_task(certificate.run())]
             try:

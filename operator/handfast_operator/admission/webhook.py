@@ -4,17 +4,21 @@ import asyncio
 import base64
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol, assert_never
 
 from aiohttp import web
 
+from handfast_operator import metrics
 from handfast_operator.admission.bounds import Bounds, Busy
 from handfast_operator.admission.containers import InjectionOptions
+from handfast_operator.admission.finality import goes_around
 from handfast_operator.admission.injection import Injected, Outcome, Refused, Skipped, inject
 from handfast_operator.admission.patch import difference
 from handfast_operator.admission.refusals import ephemeral_refusal
 from handfast_operator.admission.review import BadReview, Review, allow, parse_review, refuse
+from handfast_operator.policy.final import Demand
 from handfast_operator.resources.selectors import Labels
 from handfast_sidecar.observe.metrics import Registry
 
@@ -34,18 +38,24 @@ class LabelSource(Protocol):
     async def asked(self, name: str) -> Labels: ...
 
 
+class FinalSource(Protocol):
+    """Where what final policies demand of a namespace comes from."""
+
+    async def asked(self, namespace: str, labels: Labels) -> Sequence[Demand]: ...
+
+
 class Webhook:
     """Answers reviews."""
 
-    def __init__(self, options: InjectionOptions, labels: LabelSource, registry: Registry) -> None:
+    def __init__(self, options: InjectionOptions, labels: LabelSource, registry: Registry, finals: FinalSource) -> None:
         self.bounds = Bounds()
         self.draining = False
         """Whether clients shall leave for another replica after their next answer."""
         self._options = options
         self._labels = labels
-        self._reviews = registry.counter(
-            "handfast_admission_reviews_total", "Reviews, by path and outcome.", ("path", "outcome")
-        )
+        self._finals = finals
+        self._reviews = metrics.REVIEWS.of(registry)
+        self._seconds = metrics.REVIEW_SECONDS.of(registry)
 
     def application(self) -> web.Application:
         """The two paths of the chart's configurations."""
@@ -62,6 +72,7 @@ class Webhook:
 
     async def _answer(self, request: web.Request, path: str, decide: Decide) -> web.Response:
         self.bounds.asked(request.protocol)
+        began = time.monotonic()
         try:
             async with asyncio.timeout(REVIEW_TIMEOUT_S):
                 with self.bounds.body(request.remote or "unknown", _size(request)):
@@ -80,6 +91,7 @@ class Webhook:
             log.exception("review failed, so the pod is refused", extra={"path": path})
             outcome, response = "error", web.Response(status=500, text="the review failed: see the webhook's log\n")
         self._reviews.labels(path, outcome).inc()
+        self._seconds.labels(path).observe(time.monotonic() - began)
         if self.draining or response.status != 200:
             response.force_close()
         return response
@@ -100,7 +112,11 @@ class Webhook:
                 assert_never(outcome)
 
     async def _decide(self, review: Review) -> Outcome:
-        """By the labels we remember when they let the pod be injected, else by those the API server has now."""
+        """By the labels we remember when they let the pod be injected, else by those the API server has now. Of a pod
+        that would go around its sidecar the API server is asked always, for final policies too."""
+        if goes_around((review.pod.get("metadata") or {}).get("annotations") or {}):
+            labels = await self._labels.asked(review.namespace)
+            return self._injection(review, labels, await self._finals.asked(review.namespace, labels))
         remembered = self._labels.remembered(review.namespace)
         if remembered is not None:
             outcome = self._injection(review, remembered)
@@ -108,8 +124,8 @@ class Webhook:
                 return outcome
         return self._injection(review, await self._labels.asked(review.namespace))
 
-    def _injection(self, review: Review, labels: Labels) -> Outcome:
-        return inject(review.pod, review.namespace, labels, self._options, random_word)
+    def _injection(self, review: Review, labels: Labels, demands: Sequence[Demand] = ()) -> Outcome:
+        return inject(review.pod, review.namespace, labels, self._options, random_word, demands)
 
     async def _validate(self, review: Review) -> tuple[str, dict[str, Any]]:
         message = ephemeral_refusal(review.pod)

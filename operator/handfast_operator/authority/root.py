@@ -13,12 +13,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from handfast_operator.authority.schedule import BACKDATE
 from handfast_sidecar.identity.spiffe import SCHEME, check_trust_domain
 
 ROOT_TTL: Final = timedelta(days=90)
 """Short, because replacing a root is routine here; long enough for nobody to notice that it happens."""
-BACKDATE: Final = timedelta(minutes=4)
-"""Clocks that are behind by less than this accept a certificate at once."""
 MAX_COMMON_NAME: Final = 64
 """RFC 5280, ub-common-name."""
 

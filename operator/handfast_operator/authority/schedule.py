@@ -8,21 +8,34 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import Final
 
-SHORT_LIFE: Final = timedelta(minutes=15)
-"""Below it a leaf is renewed earlier: kubelet takes up to 100 s to bring a changed Secret into the pod."""
+BACKDATE: Final = timedelta(minutes=4)
+"""Clocks that are behind by less than this accept a certificate at once. Its life begins when it was issued."""
+RENEW_PART, SPREAD_PART = 3, 12
+"""A leaf is renewed after a third of its life, spread over the next twelfth. So seven twelfths are left at the least:
+the control plane may then be away for half of a life, and a twelfth remains for retries and for kubelet, which takes up
+to 100 s to bring a changed Secret into the pod."""
 FIRST_RETRY: Final = timedelta(milliseconds=250)
 LONGEST_RETRY_WITHOUT_LEAF: Final = timedelta(seconds=30)
 """A pod without a leaf cannot start: nothing else is as urgent."""
 LEAST_SPACING: Final = timedelta(minutes=1)
 """Between two leaves of a pod: at the end of its issuer's life a leaf's own life goes to zero."""
+DRAINED_A_SECOND: Final = 100
+"""Leaves replaced each second when their authority drains: 10,000 pods in 100 s, about what kubelet takes for one."""
 
 
 def renew_at(issued_at: datetime, not_after: datetime, uid: str) -> datetime:
-    """Half of the leaf's life, plus up to a sixth; of a short life a third, plus up to a twelfth."""
+    """A third of the leaf's life, plus up to a twelfth."""
     life = not_after - issued_at
-    part, spread = (3, 12) if life < SHORT_LIFE else (2, 6)
-    due = issued_at + life / part + (life / spread) * _fraction(uid)
+    due = issued_at + life / RENEW_PART + (life / SPREAD_PART) * _fraction(uid)
     return max(due, issued_at + LEAST_SPACING).replace(microsecond=0)
+
+
+def drain_at(since: datetime, pods: int, uid: str) -> datetime:
+    """When a pod's leaf is replaced whose authority drains since then: at once, but not all of them in one second.
+
+    `pods` is how many there are in all, not how many are left: then a restart in the middle finds the same times.
+    """
+    return since + timedelta(seconds=pods / DRAINED_A_SECOND) * _fraction(uid)
 
 
 def retry_after(failures: int, remaining: timedelta | None) -> timedelta:

@@ -3,44 +3,39 @@
 Its one rule: the API server decides. A Secret is created under a name that only one creator can get, and changed only
 over the version that was read, so two controllers that start at once end with one authority. A key that is lost is
 never silently replaced: the ConfigMap still has its certificate, which stays trusted.
+
+Whoever dies between two writes leaves what the next one understands: the bundle is published after an authority has
+become trusted and before anything is signed by it, and a retired one keeps its Secret until the bundle is without it.
 """
 
-import base64
-import hashlib
 import logging
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from handfast_operator.authority.authority import Authority, AuthoritySet
-from handfast_operator.authority.root import ROOT_TTL, SelfSigned, make_root
+from handfast_operator.authority.authority import NAME_PREFIX, Authority, AuthoritySet, Signer, number_of
+from handfast_operator.authority.authority_secret import build_authority_secret, label_value, parse_authority_secret
+from handfast_operator.authority.root import ROOT_TTL, make_root
 from handfast_operator.authority.state import AuthorityState, check_transition
 from handfast_operator.cluster.client import ApiError
 from handfast_operator.cluster.kinds import CONFIG_MAPS, SECRETS
 from handfast_sidecar.errors import BadCertificate
 from handfast_sidecar.identity.bundle import parse_bundle
-from handfast_sidecar.identity.leaf import serial_of
-from handfast_sidecar.wellknown import FILE_CERTIFICATE, FILE_KEY, LABEL_AUTHORITY
+from handfast_sidecar.wellknown import LABEL_AUTHORITY
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 Warn = Callable[[str, str], None]
 """Called with a reason and a sentence that the cluster's administrator must see."""
-NAME_PREFIX: Final = "handfast-authority-"
 BUNDLE_CONFIG_MAP: Final = "handfast-bundle"
-ANNOTATION_STATE: Final = "handfast.dev/state"
-ANNOTATION_TRUST_DOMAIN: Final = "handfast.dev/trust-domain"
 ATTEMPTS: Final = 5
 """Conflicts in a row before the caller is told: each means that somebody else made progress."""
-_NUMBERED: Final = re.compile(re.escape(NAME_PREFIX) + r"([0-9]{1,9})")
-_LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_RESCUERS: Final = (AuthorityState.DISTRIBUTED, AuthorityState.DRAINING)
+"""Who signs when nobody does any more, in this order: peers were told to trust them already."""
 
 
 class Api(Protocol):
@@ -49,6 +44,7 @@ class Api(Protocol):
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Json: ...
     async def create(self, path: str, body: Json) -> Json: ...
     async def replace(self, path: str, body: Json) -> Json: ...
+    async def delete(self, path: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +53,11 @@ class _Found:
     config_map: Json | None
     highest_number: int
     """Of any authority's Secret in the namespace, readable or not."""
+
+    @property
+    def next_number(self) -> int:
+        """Lost ones count too, so a name is not given again while its first bearer is trusted."""
+        return max(self.highest_number, len(self.authorities.bundle)) + 1
 
 
 class AuthorityStorage:
@@ -68,14 +69,17 @@ class AuthorityStorage:
         self._trust_domain = trust_domain
         self._warn = warn
 
-    async def ensure(self, now: datetime, root_ttl: timedelta = ROOT_TTL) -> AuthoritySet:
+    async def ensure(
+        self, now: datetime, root_ttl: timedelta = ROOT_TTL, *, trigger: str = "", signer: Signer | None = None
+    ) -> AuthoritySet:
         """The authorities, one of which signs: made at the first start, or when none is left. Raises ApiError.
 
         The bundle is published before this returns, so that nothing is signed by a root that a restart could forget.
+        One that is made answers `trigger`, and is made of `signer`, else a root that lives for `root_ttl`.
         """
         for _ in range(ATTEMPTS):
             try:
-                return await self._ensure(now, root_ttl)
+                return await self._ensure(now, root_ttl, trigger, signer)
             except ApiError as error:
                 if error.status != 409:
                     raise
@@ -88,36 +92,77 @@ class AuthorityStorage:
         """What the Secrets and the ConfigMap say now. Raises ApiError."""
         return (await self._load()).authorities
 
-    async def move(self, authority: Authority, state: AuthorityState) -> Authority:
-        """Write the next state, over the version that was read alone. Raises BadTransition or ApiError (409)."""
+    async def prepare(self, signer: Signer, now: datetime, trigger: str = "") -> Authority:
+        """Keep a new authority, which nobody trusts yet. Raises ApiError, 409 when another controller was first."""
+        number = (await self._load()).next_number
+        return await self._create(number, signer, AuthorityState.PREPARED, now, trigger)
+
+    async def move(self, authority: Authority, state: AuthorityState, now: datetime, **also: Any) -> Authority:
+        """Write the next state, over the version that was read alone; `also`: fields of it that change at once.
+
+        Raises BadTransition, or ApiError (409).
+        """
         check_transition(authority.state, state)
-        moved = replace(authority, state=state)
-        written = await self._api.replace(SECRETS.item(self._namespace, authority.name), self._secret(moved))
-        return replace(moved, resource_version=written["metadata"]["resourceVersion"])
+        return await self.rewrite(replace(authority, state=state, since=now, **also))
+
+    async def rewrite(self, authority: Authority) -> Authority:
+        """Write it as it is given, over the version that was read alone. Raises ApiError (409)."""
+        body = build_authority_secret(authority, self._namespace)
+        written = await self._api.replace(SECRETS.item(self._namespace, authority.name), body)
+        return replace(authority, resource_version=written["metadata"]["resourceVersion"])
+
+    async def remove(self, retired: Authority, authorities: AuthoritySet) -> AuthoritySet:
+        """Delete a retired one's Secret, when the bundle is without it. Raises ApiError."""
+        if retired.state is not AuthorityState.RETIRED:
+            raise ValueError(f"{retired.name} is {retired.state}")
+        await self.publish(authorities)
+        await self._api.delete(SECRETS.item(self._namespace, retired.name))
+        log.info("authority removed", extra={"authority": retired.name, "serial": retired.serial})
+        return authorities.without(retired)
 
     async def publish(self, authorities: AuthoritySet) -> None:
         """Write the bundle into the ConfigMap when it differs. Raises ApiError."""
         await self._publish(authorities, await self._read_config_map())
 
-    async def _ensure(self, now: datetime, root_ttl: timedelta) -> AuthoritySet:
+    async def _ensure(self, now: datetime, root_ttl: timedelta, trigger: str, signer: Signer | None) -> AuthoritySet:
         loaded = await self._load()
         found = loaded.authorities
         found = replace(found, remembered=tuple(each for each in found.remembered if now < each.not_valid_after_utc))
         if not any(each.signs(now) for each in found.authorities):
-            # Lost ones count too, so a name is not given again while its first bearer is trusted.
-            number = max(loaded.highest_number, len(found.bundle)) + 1
-            made = await self._make(f"{NAME_PREFIX}{number}", now, root_ttl)
-            if found.bundle:
-                self._tell_of_replacement(found, made)
-            found = replace(found, authorities=(*found.authorities, made))
+            known = found
+            rescuer = _rescuer(found, now)
+            if rescuer is not None:
+                made = await self.move(rescuer, AuthorityState.ACTIVE, now)
+            else:
+                signer = signer or new_root(self._trust_domain, now, root_ttl)
+                made = await self._create(loaded.next_number, signer, AuthorityState.ACTIVE, now, trigger)
+            if known.bundle:
+                self._tell_of_replacement(known, made)
+            found = found.having(made)
         await self._publish(found, loaded.config_map)
         return found
 
-    async def _make(self, name: str, now: datetime, root_ttl: timedelta) -> Authority:
-        root = make_root(self._trust_domain, now, root_ttl)
-        made = Authority(name, self._trust_domain, AuthorityState.ACTIVE, root.certificate, root.key)
-        written = await self._api.create(SECRETS.within(self._namespace), self._secret(made))
-        log.info("authority made", extra={"authority": name, "trust_domain": self._trust_domain, "serial": made.serial})
+    async def _create(
+        self, number: int, signer: Signer, state: AuthorityState, now: datetime, trigger: str
+    ) -> Authority:
+        made = Authority(
+            name=f"{NAME_PREFIX}{number}",
+            trust_domain=self._trust_domain,
+            state=state,
+            certificate=signer.certificate,
+            key=signer.key,
+            chain=signer.chain,
+            root=signer.root,
+            since=now,
+            trigger=trigger,
+            source=signer.source,
+        )
+        body = build_authority_secret(made, self._namespace)
+        written = await self._api.create(SECRETS.within(self._namespace), body)
+        log.info(
+            "authority made",
+            extra={"authority": made.name, "trust_domain": self._trust_domain, "serial": made.serial, "state": state},
+        )
         return replace(made, resource_version=written["metadata"]["resourceVersion"])
 
     def _tell_of_replacement(self, known: AuthoritySet, made: Authority) -> None:
@@ -137,13 +182,12 @@ class AuthorityStorage:
         ours = label_value(self._trust_domain)
         mine = [raw for raw in items if raw["metadata"]["labels"].get(LABEL_AUTHORITY) == ours]
         authorities = tuple(each for raw in mine if (each := self._read(raw)) is not None)
-        held = {each.serial for each in authorities}
-        lost = tuple(each for each in self._read_bundle(config_map or {}) if serial_of(each) not in held)
-        numbers = (_NUMBERED.fullmatch(raw["metadata"]["name"]) for raw in items)
+        held = {each.anchor for each in authorities}
+        lost = tuple(each for each in self._read_bundle(config_map or {}) if each not in held)
         return _Found(
             AuthoritySet(self._trust_domain, authorities, lost),
             config_map,
-            max((int(match[1]) for match in numbers if match is not None), default=0),
+            max((number_of(raw["metadata"]["name"]) for raw in items), default=0),
         )
 
     async def _read_config_map(self) -> Json | None:
@@ -156,20 +200,16 @@ class AuthorityStorage:
 
     def _read(self, raw: Json) -> Authority | None:
         """An authority from its Secret; one that is damaged is told of, and counts as lost."""
-        name = raw["metadata"]["name"]
         try:
-            root = _parse_pair(raw)
-            state = AuthorityState((raw["metadata"].get("annotations") or {})[ANNOTATION_STATE])
+            return parse_authority_secret(raw, self._trust_domain)
         except (KeyError, ValueError, TypeError, BadCertificate) as error:
             # The parser's own words are kept back: they must never be able to quote a key.
             self._warn(
                 "AuthorityUnreadable",
-                f"the Secret {self._namespace}/{name} holds no usable authority ({type(error).__name__}):"
-                " restore it from a backup, or delete it",
+                f"the Secret {self._namespace}/{raw['metadata']['name']} holds no usable authority"
+                f" ({type(error).__name__}): restore it from a backup, or delete it",
             )
             return None
-        version = raw["metadata"]["resourceVersion"]
-        return Authority(name, self._trust_domain, state, root.certificate, root.key, version)
 
     def _read_bundle(self, config_map: Json) -> tuple[x509.Certificate, ...]:
         pem = (config_map.get("data") or {}).get(self._bundle_key, "")
@@ -199,42 +239,14 @@ class AuthorityStorage:
             body = {**known, "data": {**(known.get("data") or {}), self._bundle_key: pem}}
             await self._api.replace(CONFIG_MAPS.item(self._namespace, BUNDLE_CONFIG_MAP), body)
 
-    def _secret(self, authority: Authority) -> Json:
-        metadata: Json = {
-            "name": authority.name,
-            "namespace": self._namespace,
-            "labels": {LABEL_AUTHORITY: label_value(self._trust_domain)},
-            "annotations": {
-                ANNOTATION_STATE: authority.state.value,
-                ANNOTATION_TRUST_DOMAIN: self._trust_domain,
-            },
-        }
-        if authority.resource_version:
-            metadata["resourceVersion"] = authority.resource_version
-        key = authority.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        data = {FILE_CERTIFICATE: authority.certificate.public_bytes(Encoding.PEM), FILE_KEY: key}
-        return {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "kubernetes.io/tls",
-            "metadata": metadata,
-            "data": {name: base64.b64encode(content).decode() for name, content in data.items()},
-        }
+
+def new_root(trust_domain: str, now: datetime, ttl: timedelta = ROOT_TTL) -> Signer:
+    """A root of our own. Raises BadSpiffeId for a name that is no trust domain."""
+    root = make_root(trust_domain, now, ttl)
+    return Signer(root.certificate, root.key)
 
 
-def label_value(trust_domain: str) -> str:
-    """A trust domain as a label: itself where the API server takes it, else the head of its digest."""
-    if _LABEL_VALUE.fullmatch(trust_domain):
-        return trust_domain
-    return f"sha256-{hashlib.sha256(trust_domain.encode()).hexdigest()[:32]}"
-
-
-def _parse_pair(raw: Json) -> SelfSigned:
-    """Certificate and key of a Secret; raises ValueError, KeyError, TypeError or BadCertificate."""
-    data = raw.get("data") or {}
-    certificate, key = (base64.b64decode(data[name], validate=True) for name in (FILE_CERTIFICATE, FILE_KEY))
-    parsed = load_pem_private_key(key, password=None)
-    root = parse_bundle(certificate)[0]
-    if not isinstance(parsed, ec.EllipticCurvePrivateKey) or parsed.public_key() != root.public_key():
-        raise ValueError("the key is not the certificate's")
-    return SelfSigned(root, parsed)
+def _rescuer(authorities: AuthoritySet, now: datetime) -> Authority | None:
+    """Who is to sign now that nobody does, of those whom peers may trust already."""
+    able = [each for each in authorities.authorities if each.state in _RESCUERS and now < each.ends]
+    return min(able, key=lambda each: (_RESCUERS.index(each.state), -each.number), default=None)

@@ -6,6 +6,8 @@ from typing import Final
 from handfast_sidecar.wellknown import API_GROUP, API_VERSION, LABEL_IDENTITY
 
 _OURS: Final = f"/apis/{API_GROUP}/{API_VERSION}"
+_ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
+_RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 METADATA_ONLY_WATCH: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
@@ -49,8 +51,20 @@ SERVICE_CIDRS: Final = Kind("/apis/networking.k8s.io/v1", "servicecidrs")
 NETWORK_POLICIES: Final = Kind("/apis/networking.k8s.io/v1", "networkpolicies")
 LEASES: Final = Kind("/apis/coordination.k8s.io/v1", "leases")
 EVENTS: Final = Kind("/apis/events.k8s.io/v1", "events")
-MUTATING_WEBHOOKS: Final = Kind("/apis/admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations")
-VALIDATING_WEBHOOKS: Final = Kind("/apis/admissionregistration.k8s.io/v1", "validatingwebhookconfigurations")
+DEPLOYMENTS: Final = Kind("/apis/apps/v1", "deployments")
+DEFINITIONS: Final = Kind("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions")
+POD_DISRUPTION_BUDGETS: Final = Kind("/apis/policy/v1", "poddisruptionbudgets")
+CLUSTER_ROLES: Final = Kind(_RBAC, "clusterroles")
+CLUSTER_ROLE_BINDINGS: Final = Kind(_RBAC, "clusterrolebindings")
+ROLES: Final = Kind(_RBAC, "roles")
+ROLE_BINDINGS: Final = Kind(_RBAC, "rolebindings")
+MUTATING_WEBHOOKS: Final = Kind(_ADMISSION, "mutatingwebhookconfigurations")
+VALIDATING_WEBHOOKS: Final = Kind(_ADMISSION, "validatingwebhookconfigurations")
+ADMISSION_POLICIES: Final = Kind(_ADMISSION, "validatingadmissionpolicies")
+ADMISSION_BINDINGS: Final = Kind(_ADMISSION, "validatingadmissionpolicybindings")
 MTLS_POLICIES: Final = Kind(_OURS, "mtlspolicies")
 CLUSTER_MTLS_POLICIES: Final = Kind(_OURS, "clustermtlspolicies")
 TRUST_DOMAINS: Final = Kind(_OURS, "trustdomains")
+ACCESS_REQUESTS: Final = Kind(_OURS, "accessrequests")
+ACCESS_GRANTS: Final = Kind(_OURS, "accessgrants")
+SELF_SUBJECT_REVIEWS: Final = Kind("/apis/authentication.k8s.io/v1", "selfsubjectreviews")

@@ -9,12 +9,31 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, Final
 
-from handfast_sidecar.wellknown import IDENTITY_VOLUME, PROXY_CONTAINER
+from handfast_sidecar.wellknown import (
+    ANNOTATION_INTERCEPTION,
+    ANNOTATION_SKIP_INBOUND_PORTS,
+    ANNOTATION_SKIP_OUTBOUND_CIDRS,
+    ANNOTATION_SKIP_OUTBOUND_PORTS,
+    ENV_INTERCEPTION,
+    ENV_SKIP_INBOUND_PORTS,
+    ENV_SKIP_OUTBOUND_CIDRS,
+    ENV_SKIP_OUTBOUND_PORTS,
+    IDENTITY_VOLUME,
+    INIT_CONTAINER,
+    INTERCEPTION_REDIRECT,
+    PROXY_CONTAINER,
+)
 
 Raw = Mapping[str, Any]
 Key = tuple[str, str]
 """Namespace and name; the namespace of a cluster-scoped object is empty."""
 TERMINAL_PHASES: Final = frozenset({"Succeeded", "Failed"})
+_AROUND: Final = {
+    ENV_SKIP_INBOUND_PORTS: ANNOTATION_SKIP_INBOUND_PORTS,
+    ENV_SKIP_OUTBOUND_PORTS: ANNOTATION_SKIP_OUTBOUND_PORTS,
+    ENV_SKIP_OUTBOUND_CIDRS: ANNOTATION_SKIP_OUTBOUND_CIDRS,
+    ENV_INTERCEPTION: ANNOTATION_INTERCEPTION,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +76,9 @@ class Pod:
     """By its os field, or by the nodes that it asks for."""
     ports: tuple[ContainerPort, ...] = ()
     """Of its containers, native sidecars and ours included."""
+    around: tuple[str, ...] = ()
+    """The annotations by which its traffic goes around the sidecar, as its containers were made: what the annotations
+    themselves say may have been changed since."""
 
     @property
     def key(self) -> Key:
@@ -109,6 +131,7 @@ class SecretMeta:
     resource_version: int
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
+    """Only those of our own group."""
     owner_uids: tuple[str, ...]
     managers: tuple[str, ...]
     """Who owns a part of its data or of our annotations: any but our own means that somebody else wrote it."""
@@ -135,7 +158,7 @@ def parse_pod(raw: Raw) -> Pod:
         uid=meta["uid"],
         resource_version=int(meta["resourceVersion"]),
         labels=_interned(meta.get("labels", {})),
-        annotations={key: value for key, value in annotations.items() if key.startswith("handfast.dev/")},
+        annotations=_interned(_ours(annotations)),
         service_account=intern(spec.get("serviceAccountName") or "default"),
         node=intern(spec.get("nodeName", "")),
         ips=tuple(each["ip"] for each in status.get("podIPs", ()) if each.get("ip")),
@@ -147,10 +170,11 @@ def parse_pod(raw: Raw) -> Pod:
         secret=volume.get("secret", {}).get("secretName", "") if meshed else "",
         proxy_image=intern(proxy.get("image", "")) if proxy is not None and meshed else "",
         proxy_running="running" in states.get(PROXY_CONTAINER, {}),
-        owner=f"{owner['kind']}/{owner['name']}" if owner else "",
+        owner=intern(f"{owner['kind']}/{owner['name']}") if owner else "",
         windows="windows"
         in ((spec.get("os") or {}).get("name"), (spec.get("nodeSelector") or {}).get("kubernetes.io/os")),
         ports=_container_ports(spec),
+        around=_around(spec) if meshed else (),
     )
 
 
@@ -182,7 +206,8 @@ def parse_secret_meta(raw: Raw) -> SecretMeta:
         uid=meta["uid"],
         resource_version=int(meta["resourceVersion"]),
         labels=_interned(meta.get("labels", {})),
-        annotations=meta.get("annotations", {}),
+        # Names and fingerprints are the same in all of them; others' annotations may be as long as the Secret itself.
+        annotations=_interned(_ours(meta.get("annotations", {}))),
         owner_uids=tuple(each["uid"] for each in meta.get("ownerReferences", ())),
         managers=tuple(sorted({intern(manager) for manager, owned in fields if _owns_identity(owned)})),
         data_keys=tuple(
@@ -208,10 +233,25 @@ def _container_ports(spec: Raw) -> tuple[ContainerPort, ...]:
     )
 
 
+def _around(spec: Raw) -> tuple[str, ...]:
+    """By the variables that the webhook wrote into our containers: a pod's spec keeps them for its life."""
+    ours = (each for each in spec.get("initContainers") or () if each.get("name") in (INIT_CONTAINER, PROXY_CONTAINER))
+    said = {each["name"]: each.get("value", "") for container in ours for each in container.get("env") or ()}
+    return tuple(
+        annotation
+        for variable, annotation in _AROUND.items()
+        if said.get(variable, "") not in ("", INTERCEPTION_REDIRECT)
+    )
+
+
 @lru_cache(maxsize=4096)
 def _shared(ports: tuple[ContainerPort, ...]) -> tuple[ContainerPort, ...]:
     """Thousands of pods of one workload hold one tuple."""
     return ports
+
+
+def _ours(annotations: Mapping[str, str]) -> Mapping[str, str]:
+    return {key: value for key, value in annotations.items() if key.startswith("handfast.dev/")}
 
 
 def _interned(labels: Mapping[str, str]) -> Mapping[str, str]:

@@ -2,6 +2,9 @@
 
 The one rule: what the store says was true at its revision. A gap in the watch is closed by a new list, whose difference
 to the store tells what was missed; whatever fails is tried again with back-off, and the store keeps what it has.
+
+History may go back: an etcd that was restored from a copy gives its revisions a second time. A watch from a revision
+that is yet to come is silent for ever, so each watch that goes on is preceded by a look at where the server is.
 """
 
 import asyncio
@@ -28,6 +31,9 @@ WATCH_S: Final = 290
 FIRST_BACKOFF_S: Final = 0.2
 LAST_BACKOFF_S: Final = 15.0
 GONE: Final = 410
+BLIND: Final = 2
+"""Attempts in a row that did not reach the server, after which it is listed anew: it may be another one by now, whose
+history has overtaken the revision that we know."""
 
 
 def backoff(failures: int) -> float:
@@ -46,9 +52,13 @@ class Reflector(Generic[T]):
         store: Store[T],
         parse: Callable[[Any], T],
         *,
+        went_back: Callable[[str, int], object] = lambda _plural, _before: None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`went_back` is called when the server's history is an older one than before, and the store true again: with
+        the kind, and the revision that the store had come to.
+        """
         self._client = client
         self._kind = kind
         self._parse = parse
@@ -59,6 +69,8 @@ class Reflector(Generic[T]):
         self.answered_at = self.fresh_at
         """When it last said anything, a refusal included."""
         self._pause = pause
+        self._went_back = went_back
+        self._unreached = 0
         self._heard = False
         """Whether the watch that runs has said anything."""
         self._accepted = False
@@ -82,6 +94,8 @@ class Reflector(Generic[T]):
         while True:
             self._heard = self._accepted = False
             try:
+                if self._revision:
+                    await self._look_where_the_server_is()
                 if not self._revision:
                     self._revision = await self._list()
                 await self._watch()
@@ -92,6 +106,9 @@ class Reflector(Generic[T]):
                     self._revision = ""
                 problem = str(error)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                self._unreached += 1
+                if self._unreached >= BLIND:
+                    self._revision = ""
                 # Bookmarks are no promise: a server that accepted the watch and had nothing to say is asked again.
                 problem = (
                     "" if self._accepted and isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
@@ -102,6 +119,13 @@ class Reflector(Generic[T]):
                     "cannot follow the API server, trying again", extra={"kind": self._kind.plural, "error": problem}
                 )
                 await self._pause(backoff(failures))
+
+    async def _look_where_the_server_is(self) -> None:
+        """Ask for a list if its history ends before our revision. Raises ApiError."""
+        page = await self._client.get(self._kind.path, {"limit": "1"}, accept=self._accept(METADATA_ONLY))
+        self._alive()
+        if int((page.get("metadata") or {}).get("resourceVersion", "0")) < int(self._revision):
+            self._revision = ""
 
     async def _list(self) -> str:
         """Replace the store by a complete list; the revision to watch from. Raises ApiError, 410 included."""
@@ -116,11 +140,24 @@ class Reflector(Generic[T]):
             if not following:
                 break
             params = {**params, "continue": following}
+            del page  # its dictionaries are many times what is kept, and must not live beside the next one's
             await asyncio.sleep(0)  # a large list must not stall those who answer sidecars meanwhile
         revision = str(meta.get("resourceVersion", ""))
+        back = int(revision) < self.store.revision or any(map(self._is_older, items))
+        before = self.store.revision
         self.store.replace(items, int(revision))
         self._synced.set()
+        if back:
+            log.error(
+                "the API server's history went back: was its etcd restored?",
+                extra={"kind": self._kind.plural, "revision": revision},
+            )
+            self._went_back(self._kind.plural, before)
         return revision
+
+    def _is_older(self, item: T) -> bool:
+        known = self.store.get(*item.key)
+        return known is not None and item.resource_version < known.resource_version
 
     async def _watch(self) -> None:
         """Apply events until the server ends the watch."""
@@ -145,6 +182,7 @@ class Reflector(Generic[T]):
 
     def _alive(self) -> None:
         self.fresh_at = self.answered_at = self._clock()
+        self._unreached = 0
 
     def _apply(self, event: Json) -> str:
         """Take one event into the store; its revision."""

@@ -1,7 +1,9 @@
 """Services and EndpointSlices as the API server shows them: what is needed of them, parsed once at the border. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address
 from sys import intern
 from typing import Any, Final
 
@@ -94,7 +96,7 @@ def parse_endpoint_slice(raw: Raw) -> EndpointSlice:
         resource_version=int(meta["resourceVersion"]),
         service=meta.get("labels", {}).get("kubernetes.io/service-name", ""),
         ports=_tcp_ports(raw.get("ports") or ()),
-        endpoints=tuple(_slice_endpoint(each) for each in raw.get("endpoints") or () if each.get("addresses")),
+        endpoints=tuple(_slice_endpoint(each, address) for each, address in _addressed(raw.get("endpoints") or ())),
     )
 
 
@@ -112,12 +114,22 @@ def _affinity_s(spec: Raw) -> int:
     return int(((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds", AFFINITY_S))
 
 
-def _slice_endpoint(raw: Raw) -> SliceEndpoint:
+def _addressed(endpoints: Iterable[Raw]) -> Iterator[tuple[Raw, str]]:
+    """The endpoints that have an IP address, in the form in which pods have theirs. Names (`addressType: FQDN`) and
+    IPv4 in IPv6's clothes are left out: nobody could tell whose they are."""
+    for each in endpoints:
+        with suppress(ValueError, IndexError, TypeError):
+            address = ip_address(each["addresses"][0])
+            if isinstance(address, IPv4Address) or address.ipv4_mapped is None:
+                yield each, str(address)
+
+
+def _slice_endpoint(raw: Raw, address: str) -> SliceEndpoint:
     """Without a condition it is ready, serving and not terminating, as kube-proxy has it (endpointslicecache.go)."""
     target, hints = raw.get("targetRef") or {}, raw.get("hints") or {}
     conditions = raw.get("conditions") or {}
     return SliceEndpoint(
-        address=raw["addresses"][0],
+        address=address,
         ready=conditions.get("ready") is not False,
         pod_uid=target.get("uid", "") if target.get("kind") == "Pod" else "",
         serving=conditions.get("serving") is not False,

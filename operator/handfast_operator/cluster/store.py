@@ -66,8 +66,8 @@ class Store(Generic[T]):
         for key in [key for key in self._objects if key not in kept]:
             self.remove(key, revision)
         for item in items:
-            known = self._objects.get(item.key)
-            if known is None or known.resource_version != item.resource_version:
+            # Not by its version alone: a history that went back gives the same one to something else.
+            if self._objects.get(item.key) != item:
                 self.put(item)
         self.revision = revision
         self.synced = True

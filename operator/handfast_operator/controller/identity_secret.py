@@ -7,33 +7,35 @@ API server shows; whoever can write the Secret can neither extend a leaf nor sli
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from handfast_operator.authority.authority import AuthoritySet
+from handfast_operator.authority.authority import Authority, AuthoritySet
 from handfast_operator.authority.leaf import IssuedLeaf
-from handfast_operator.authority.root import BACKDATE
-from handfast_operator.authority.schedule import renew_at
+from handfast_operator.authority.schedule import BACKDATE, renew_at
+from handfast_operator.authority.state import AuthorityState
 from handfast_operator.cluster.objects import Pod
+from handfast_operator.cluster.tls_secret import tls_secret
 from handfast_operator.controller.config import Wanted, digest_of
 from handfast_operator.controller.issuance import (
     ANNOTATION_BUNDLE,
     ANNOTATION_CONFIG,
+    ANNOTATION_ISSUED_AT,
     ANNOTATION_ISSUER,
     ANNOTATION_NOT_AFTER,
     ANNOTATION_RENEW_AT,
     ANNOTATION_SERIAL,
-    format_time,
 )
+from handfast_operator.resources.times import format_time
 from handfast_sidecar.config.document import SidecarConfig
 from handfast_sidecar.errors import BadCertificate, BadConfig
 from handfast_sidecar.identity.leaf import serial_of
-from handfast_sidecar.identity.material import parse_material
+from handfast_sidecar.identity.material import Material, parse_material
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.wellknown import FILE_BUNDLE, FILE_CERTIFICATE, FILE_CONFIG, FILE_KEY, LABEL_IDENTITY
 
 Json = dict[str, Any]
-TLS_TYPE: Final = "kubernetes.io/tls"
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
 _LABELS: Final = {LABEL_IDENTITY: "true"}
 
 
@@ -68,15 +70,9 @@ def build_secret(content: Content, resource_version: str = "") -> Json:
         FILE_CERTIFICATE: content.leaf.chain_pem,
         FILE_KEY: content.leaf.key_pem,
         FILE_BUNDLE: content.authorities.bundle_pem,
-        FILE_CONFIG: content.wanted.config.dump().encode(),
+        FILE_CONFIG: content.wanted.document,
     }
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": TLS_TYPE,
-        "metadata": metadata,
-        "data": {name: base64.b64encode(value).decode() for name, value in data.items()},
-    }
+    return tls_secret(metadata, data)
 
 
 def annotations(content: Content) -> dict[str, str]:
@@ -84,6 +80,7 @@ def annotations(content: Content) -> dict[str, str]:
     leaf = content.leaf
     return {
         ANNOTATION_SERIAL: leaf.serial,
+        ANNOTATION_ISSUED_AT: format_time(leaf.issued_at),
         ANNOTATION_NOT_AFTER: format_time(leaf.not_after),
         ANNOTATION_RENEW_AT: format_time(renew_at(leaf.issued_at, leaf.not_after, content.pod.uid)),
         ANNOTATION_CONFIG: content.wanted.digest,
@@ -96,13 +93,12 @@ def held_leaf(raw: Json, pod: Pod, authorities: AuthoritySet, wanted: Wanted, no
     """The leaf and key in a Secret, when they are this pod's and good; raises BadCertificate with what is wrong."""
     chain, key = (_file(raw, name) for name in (FILE_CERTIFICATE, FILE_KEY))
     # Our bundle, not the Secret's: that may be what was damaged.
-    material = parse_material(chain, key, authorities.bundle_pem, wanted.config.dump().encode())
+    material = parse_material(chain, key, authorities.bundle_pem, wanted.document)
     leaf = material.leaf
     if (leaf.pod_uid, leaf.spiffe_id) != (pod.uid, identity_of(authorities.trust_domain, pod)):
         raise BadCertificate("wrong_identity", f"the leaf is {leaf.spiffe_id} of pod {leaf.pod_uid}, not this pod's")
     if material.expired(now):
         raise BadCertificate("expired", f"the leaf expired at {format_time(material.expires_at)}")
-    issuer = next(each for each in authorities.bundle if each.subject == material.chain[-1].issuer)
     return IssuedLeaf(
         chain_pem=chain,
         key_pem=key,
@@ -110,8 +106,22 @@ def held_leaf(raw: Json, pod: Pod, authorities: AuthoritySet, wanted: Wanted, no
         issued_at=leaf.not_before + BACKDATE,
         not_before=leaf.not_before,
         not_after=leaf.not_after,
-        issuer=serial_of(issuer),
+        issuer=_issuer_of(material, authorities),
     )
+
+
+def _issuer_of(material: Material, authorities: AuthoritySet) -> str:
+    """Serial of the authority that signed the leaf; of one whose key is lost what is left, its place in the bundle."""
+    signers = [each for each in authorities.authorities if _signed(each, material)]
+    if not signers:
+        return serial_of(next(each for each in authorities.bundle if each.subject == material.chain[-1].issuer))
+    # An external issuer may be renewed with the same key: whatever it signed then counts for the one that signs now.
+    return max(signers, key=lambda each: (each.state is AuthorityState.ACTIVE, each.since or NEVER)).serial
+
+
+def _signed(authority: Authority, material: Material) -> bool:
+    key_id = (authority.key_identifier.key_identifier or b"").hex()
+    return key_id == material.leaf.issuer and (len(material.chain) == 1 or material.chain[1] == authority.certificate)
 
 
 def is_intact(raw: Json, content: Content) -> bool:
@@ -134,7 +144,11 @@ def _config_says(raw: Json, wanted: Wanted) -> bool:
         config = SidecarConfig.parse(_file(raw, FILE_CONFIG))
     except (BadCertificate, BadConfig):
         return False
-    return digest_of(config) == wanted.digest and config.revision <= wanted.config.revision
+    return (
+        digest_of(config) == wanted.digest
+        and config.revision <= wanted.config.revision
+        and config.revoked.revision <= wanted.config.revoked.revision
+    )
 
 
 def _includes(found: Mapping[str, str], expected: Mapping[str, str]) -> bool:

@@ -4,27 +4,39 @@ Its one rule: a Secret that the pod does not own is never written, and one that 
 what its annotations say is believed.
 """
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 from handfast_operator.cluster.objects import Pod, SecretMeta
+from handfast_operator.resources.times import parse_time
 from handfast_sidecar.wellknown import FILE_BUNDLE, FILE_CERTIFICATE, FILE_CONFIG, FILE_KEY, LABEL_IDENTITY
 
 OUR_MANAGER: Final = "handfast-controller"
 """Field manager of the controller's writes (`cluster.client.FIELD_MANAGER`)."""
 ANNOTATION_SERIAL: Final = "handfast.dev/serial"
+"""Serial number of the leaf, in hexadecimal."""
+ANNOTATION_ISSUED_AT: Final = "handfast.dev/issued-at"
+"""When the leaf was issued."""
 ANNOTATION_NOT_AFTER: Final = "handfast.dev/not-after"
+"""When it ends."""
 ANNOTATION_RENEW_AT: Final = "handfast.dev/renew-at"
+"""When the controller replaces it."""
 ANNOTATION_CONFIG: Final = "handfast.dev/config"
 """Digest of config.json without its revision."""
 ANNOTATION_BUNDLE: Final = "handfast.dev/bundle"
 """Fingerprint of ca.crt."""
 ANNOTATION_ISSUER: Final = "handfast.dev/issuer"
 """Serial of the authority that signed the leaf."""
+EXPIRED: Final = "expired"
+"""The reason of a leaf that is issued because the one before it has ended."""
+REVOKED: Final = "revoked"
+"""The reason of one that is issued because nobody trusts the one before it any more."""
 FILES: Final = frozenset({FILE_CERTIFICATE, FILE_KEY, FILE_BUNDLE, FILE_CONFIG})
-TTL_SLACK: Final = timedelta(minutes=1)
-_TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
+TTL_SLACK: Final = timedelta(minutes=7)
+"""More than two controllers' clocks may differ, each wrong by three minutes: the next leader must not take every leaf
+of the last one for one of a longer TTL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,12 @@ class Facts:
     ttl: timedelta
     trusted_version: int = 0
     """The Secret's resourceVersion that we wrote or verified; 0: none since this process started."""
+    draining: Mapping[str, datetime] = field(default_factory=dict)
+    """When this pod's leaf is replaced if one of these signed it: serials of the authorities that drain."""
+    revoked: frozenset[str] = frozenset()
+    """Serials of leaves that nobody trusts any more."""
+    identity_revoked: str = ""
+    """Why the pod's identity gets no leaf; empty: it gets one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +113,18 @@ class Recorded:
     config: str
     bundle: str
     issuer: str
+    serial: str = ""
 
 
 def decide(now: datetime, pod: Pod, meta: SecretMeta | None, facts: Facts) -> Decision:
     """The next step towards the Secret that the pod should have."""
+    decision = _decide(now, pod, meta, facts)
+    if isinstance(decision, Issue) and facts.identity_revoked:
+        return Refuse("identity_revoked", facts.identity_revoked)
+    return decision
+
+
+def _decide(now: datetime, pod: Pod, meta: SecretMeta | None, facts: Facts) -> Decision:
     if not pod.meshed or pod.terminal or pod.deleting:
         return Leave()
     if pod.mirror:
@@ -120,18 +146,23 @@ def decide(now: datetime, pod: Pod, meta: SecretMeta | None, facts: Facts) -> De
 def _decide_recorded(now: datetime, recorded: Recorded, facts: Facts) -> Decision:
     if recorded.issuer not in facts.issuers:
         return Issue("issuer_not_trusted")
+    if recorded.serial in facts.revoked:
+        return Issue(REVOKED)
     if now >= recorded.not_after:
-        return Issue("expired")
+        return Issue(EXPIRED)
     if now >= recorded.renew_at:
         return Issue("renewal")
     if recorded.not_after - now > facts.ttl + TTL_SLACK:
         # The policy's TTL became shorter: the old leaf would outlive one that is issued now.
         return Issue("shorter_ttl")
+    drain_at = facts.draining.get(recorded.issuer, recorded.renew_at)
+    if now >= drain_at:
+        return Issue("draining")
     if recorded.bundle != facts.bundle:
         return Reconfigure("bundle")
     if recorded.config != facts.config:
         return Reconfigure("config")
-    return Wait(recorded.renew_at)
+    return Wait(min(recorded.renew_at, drain_at))
 
 
 def _is_ours(meta: SecretMeta, trusted_version: int) -> bool:
@@ -153,19 +184,7 @@ def read_annotations(meta: SecretMeta) -> Recorded | None:
             config=found[ANNOTATION_CONFIG],
             bundle=found[ANNOTATION_BUNDLE],
             issuer=found[ANNOTATION_ISSUER],
+            serial=found.get(ANNOTATION_SERIAL, ""),
         )
     except (KeyError, ValueError):
         return None
-
-
-def format_time(time: datetime) -> str:
-    """As the API server writes times."""
-    return time.astimezone(UTC).strftime(_TIME_FORMAT)
-
-
-def parse_time(text: str) -> datetime:
-    """Read what `format_time` wrote; raises ValueError."""
-    time = datetime.fromisoformat(text)
-    if time.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return time

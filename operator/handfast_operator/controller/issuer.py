@@ -6,7 +6,6 @@ stores know when a worker gets to it, so nothing depends on having seen every ch
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -14,12 +13,14 @@ from typing import Final, assert_never
 import aiohttp
 
 from handfast_operator.authority.authority import AuthoritySet
-from handfast_operator.authority.schedule import retry_after
+from handfast_operator.authority.schedule import drain_at, retry_after
 from handfast_operator.cluster.client import ApiError
 from handfast_operator.cluster.objects import Key, Pod, SecretMeta
 from handfast_operator.cluster.store import Store
 from handfast_operator.controller.config import ConfigSource, Wanted
+from handfast_operator.controller.identity_secret import identity_of
 from handfast_operator.controller.issuance import (
+    ANNOTATION_SERIAL,
     Facts,
     Issue,
     Leave,
@@ -31,21 +32,26 @@ from handfast_operator.controller.issuance import (
     read_annotations,
 )
 from handfast_operator.controller.issuer_metrics import IssuerMetrics
+from handfast_operator.controller.issuer_news import EventSink, IssuerNews, pod_name
 from handfast_operator.controller.secret_writer import Api, SecretWriter, secret_key
-from handfast_operator.controller.timing import Allowance, SystemTime, Time, Timer, TokenBucket
+from handfast_operator.controller.timing import Allowance, SystemTime, Time, Timer, TokenBucket, Window
 from handfast_operator.controller.work_queue import WorkQueue
 from handfast_operator.policy.index import PolicyIndex
+from handfast_operator.resources.revocation import no_leaf, serials
 from handfast_sidecar.errors import HandfastError
+from handfast_sidecar.identity.revocation import Revocation
 from handfast_sidecar.observe.metrics import Registry
 
 log = logging.getLogger(__name__)
 
-EventSink = Callable[[Pod, str, str, str], None]
-"""Called with the pod, `Normal` or `Warning`, a reason and a sentence."""
 REFUSED_AGAIN: Final = timedelta(seconds=10)
 """A refused pod is looked at again after this: the watch has our label, so it tells nothing of a Secret in the way."""
 RESYNC: Final = timedelta(minutes=10)
 """At the latest after this every pod is looked at again; it costs no call while all is well."""
+
+
+class IdentityRevoked(HandfastError):
+    """No leaf is issued for an identity that nobody trusts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class Pace:
     """How hard the API server is driven."""
 
     in_flight: int = 24
-    """Writes at once."""
+    """Writes at once, at most: fewer while the API server is slow."""
     rate: float = 500
     """Writes per second on average: 10,000 new pods have their Secrets in 18 s."""
     burst: int = 1000
@@ -80,19 +86,19 @@ class Issuer:
         """Both stores must have their first list before `run`."""
         self._pods, self._secrets, self._index, self._config = pods, secrets, index, config
         self._authorities = authorities
-        self._event = event
         self._time = time or SystemTime()
         self._pace = pace or Pace()
-        bucket = TokenBucket(self._pace.rate, self._pace.burst, self._time)
-        self._writer = SecretWriter(api, secrets, bucket, self._time)
+        self._bucket = TokenBucket(self._pace.rate, self._pace.burst, self._time)
+        window = Window(self._pace.in_flight, self._time)
+        self._writer = SecretWriter(api, secrets, self._bucket, self._time, window)
         self.queue: WorkQueue[Key] = WorkQueue()
         self._pod_of: dict[Key, Key] = {}
         """Pod by its Secret."""
         self._timers: dict[Key, Timer] = {}
-        self._failures: dict[Key, int] = {}
         self._allowance: Allowance[Key] = Allowance(self._time)
         self._asked_at: dict[Key, datetime] = {}
         self._metrics = IssuerMetrics(registry, lambda: len(self.queue))
+        self._news = IssuerNews(event, self._metrics)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -104,10 +110,23 @@ class Issuer:
             for _ in range(self._pace.in_flight):
                 group.create_task(self._work())
 
+    def revocations_changed(self) -> None:
+        """Replace what is revoked before anything else, and tell all of who is."""
+        revoked = serials(self._config.revoked.entries)
+        for pod in self._pods:
+            meta = self._writer.meta(pod) if pod.meshed else None
+            if meta is not None and meta.annotations.get(ANNOTATION_SERIAL) in revoked:
+                self._look_at(pod.key, urgent=True)
+        self._look_at_all()
+
     def authorities_changed(self, authorities: AuthoritySet) -> None:
         """Sign with and publish these from now on."""
         self._authorities = authorities
         self._look_at_all()
+
+    def failure(self, pod: Pod) -> str:
+        """Why the pod's Secret could not be brought in order the last time; empty: it was, or nobody has tried."""
+        return self._news.failure(pod)
 
     # --- what says that a pod is to be looked at
 
@@ -140,7 +159,7 @@ class Issuer:
 
     def _forget(self, pod: Pod) -> None:
         self._disarm(pod.key)
-        self._failures.pop(pod.key, None)
+        self._news.forget(pod)
         self._asked_at.pop(pod.key, None)
         self._allowance.forget(pod.key)
         if self._pod_of.get(secret_key(pod)) == pod.key:
@@ -166,6 +185,8 @@ class Issuer:
         try:
             await self._settle(pod)
         except ApiError as error:
+            # Otherwise each of ten thousand pods would learn by a call of its own that there are too many calls.
+            self._bucket.hold(timedelta(seconds=error.retry_after_s))
             self._retry(pod, error.reason or str(error.status), error.message, tell=error.status in range(400, 429))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._retry(pod, "unreachable", f"{type(error).__name__}: {error}", tell=False)
@@ -173,10 +194,10 @@ class Issuer:
             self._retry(pod, type(error).__name__, str(error), tell=True)
         except Exception as error:
             # One pod that we cannot handle must not end the issuing of all others.
-            log.exception("leaf not issued: a defect of the operator", extra={"pod": _name(pod)})
+            log.exception("leaf not issued: a defect of the operator", extra={"pod": pod_name(pod)})
             self._retry(pod, "defect", type(error).__name__, tell=True)
         else:
-            self._failures.pop(pod.key, None)
+            self._news.attended(pod)
 
     async def _settle(self, pod: Pod) -> None:
         meta = self._writer.meta(pod)
@@ -185,35 +206,25 @@ class Issuer:
             decision = decide(self._time.now(), pod, meta, self._facts(pod, wanted))
             match decision:
                 case Wait():
+                    self._news.in_order(pod)
                     self._arm(pod.key, decision.until)
                     return
                 case Leave():
                     self._forget(pod)
                     return
                 case Refuse():
-                    self._metrics.failed.labels(decision.reason).inc()
-                    self._event(pod, "Warning", "IdentityRefused", decision.message)
+                    self._news.refused(pod, decision)
                     self._arm(pod.key, self._time.now() + REFUSED_AGAIN)
                     return
                 case Issue() | Reconfigure() | Verify():
                     free_at = self._allowance.take(pod.key)
                     if free_at is not None:
-                        self._tell_unstable(pod)
+                        self._news.unstable(pod)
                         self._arm(pod.key, free_at)
                         return
                     meta = await self._act(decision, pod, meta, wanted)
                 case _:
                     assert_never(decision)
-
-    def _tell_unstable(self, pod: Pod) -> None:
-        self._metrics.failed.labels("unstable").inc()
-        self._event(
-            pod,
-            "Warning",
-            "IdentityUnstable",
-            f"the Secret {pod.namespace}/{pod.secret} was changed or deleted again and again: its managedFields name"
-            " who does it; the next repair comes in a minute",
-        )
 
     async def _act(
         self, decision: Issue | Reconfigure | Verify, pod: Pod, meta: SecretMeta | None, wanted: Wanted
@@ -224,9 +235,9 @@ class Issuer:
                 return await self._issue(pod, meta, wanted, decision.reason)
             found = await self._writer.reconcile(pod, self._authorities, wanted)
             if found.damage:
-                log.warning(
-                    "a Secret is damaged", extra={"pod": _name(pod), "secret": pod.secret, "error": found.damage}
-                )
+                if self._revocation(pod) is not None:
+                    raise IdentityRevoked(self.why_revoked(pod))
+                self._news.damaged(pod, found.damage)
                 return await self._issue(pod, found.meta, wanted, "damaged")
             if found.rewritten:
                 self._metrics.rewritten.labels(decision.reason).inc()
@@ -244,7 +255,7 @@ class Issuer:
 
     async def _issue(self, pod: Pod, meta: SecretMeta | None, wanted: Wanted, reason: str) -> SecretMeta:
         written = await self._writer.issue(pod, meta, self._authorities, wanted, reason)
-        self._metrics.issued.labels(reason).inc()
+        self._news.issued(pod, meta, reason)
         asked_at = self._asked_at.pop(pod.key, None)
         if asked_at is not None:
             self._metrics.took(self._time.now() - asked_at)
@@ -257,21 +268,37 @@ class Issuer:
             config=wanted.digest,
             ttl=wanted.ttl,
             trusted_version=self._writer.trusted_version(pod),
+            draining={
+                serial: drain_at(since, len(self._pod_of), pod.uid)
+                for serial, since in self._authorities.draining.items()
+            },
+            revoked=serials(wanted.config.revoked.entries),
+            identity_revoked=self.why_revoked(pod),
         )
+
+    def _revocation(self, pod: Pod) -> Revocation | None:
+        """What revokes the pod's identity now."""
+        revoked = self._config.revoked
+        if not revoked.entries:
+            return None
+        identity = identity_of(self._authorities.trust_domain, pod)
+        return revoked.of(identity, "", self._time.now().timestamp())
+
+    def why_revoked(self, pod: Pod) -> str:
+        """Why the pod's identity gets no leaf; empty: it gets one."""
+        revocation = self._revocation(pod)
+        if revocation is None:
+            return ""
+        return no_leaf(revocation)
 
     # --- when it is looked at again
 
     def _retry(self, pod: Pod, reason: str, message: str, *, tell: bool) -> None:
-        failures = self._failures[pod.key] = self._failures.get(pod.key, 0) + 1
+        failures = self._news.failed(pod, reason, message)
         now, meta = self._time.now(), self._writer.meta(pod)
         recorded = read_annotations(meta) if meta is not None else None
         delay = retry_after(failures, recorded.not_after - now if recorded is not None else None)
-        self._metrics.failed.labels(reason).inc()
-        extra = {"pod": _name(pod), "error": message, "reason": reason, "again_in_s": delay.total_seconds()}
-        log.warning("the Secret of a pod could not be written", extra=extra)
-        if tell:
-            sentence = f"the Secret {pod.namespace}/{pod.secret} could not be written, trying again: {message}"
-            self._event(pod, "Warning", "IdentityNotIssued", sentence)
+        self._news.trying_again(pod, reason, message, delay, tell=tell)
         self._arm(pod.key, now + delay)
 
     def _arm(self, key: Key, when: datetime) -> None:
@@ -289,7 +316,3 @@ class Issuer:
 def _situation(pod: Pod) -> tuple[str, str, bool, bool]:
     """What decides about a pod's Secret; labels reach us through the policy index."""
     return (pod.uid, pod.secret, pod.terminal, pod.deleting)
-
-
-def _name(pod: Pod) -> str:
-    return f"{pod.namespace}/{pod.name}"

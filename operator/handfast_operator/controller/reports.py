@@ -1,11 +1,12 @@
-"""Pods that opted in and have no sidecar, or an old one: their owners are told, in an Event with the remedy.
+"""Pods that opted in and have no sidecar, or an old one, and pods for which a final policy does not hold: their owners
+are told, in an Event with the remedy.
 
 At admission there is no pod yet that an Event could be about, so the controller says it afterwards: one Event for all
 pods that one owner made, and again while it is so, because Events are forgotten after an hour and such pods live on.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from handfast_operator.admission.refusals import opted_in, skip_reason
@@ -13,10 +14,17 @@ from handfast_operator.cluster.objects import Namespace, Pod
 from handfast_operator.cluster.store import Store
 from handfast_operator.cluster.workload import workload_of
 from handfast_operator.controller.events import AGAIN, Regarding, about_workload
+from handfast_operator.policy.compile import policy_chain
+from handfast_operator.policy.evasion import evasions
+from handfast_operator.policy.final import Demand, demands
 from handfast_operator.policy.index import PolicyIndex
+from handfast_operator.resources.policies import ClusterMtlsPolicy
 from handfast_operator.resources.selectors import Labels
+from handfast_sidecar.wellknown import INJECT_DISABLED, LABEL_INJECT
 
 NOT_INJECTED: Final = "NotInjected"
+OPTED_OUT: Final = "OptedOut"
+GOES_AROUND: Final = "GoesAroundFinalPolicy"
 Say = Callable[[Regarding, str, str, str], None]
 
 
@@ -57,6 +65,35 @@ def report(pod: Pod, namespace_labels: Labels, operator_namespace: str, sidecar_
     )
 
 
+def report_against(pod: Pod, demanded: Sequence[Demand]) -> tuple[str, str] | None:
+    """The same about a pod of a namespace of which final policies demand something. Pure."""
+    if pod.terminal or pod.deleting or not demanded:
+        return None
+    first = demanded[0]
+    if not pod.meshed and pod.labels.get(LABEL_INJECT) == INJECT_DISABLED:
+        return (
+            OPTED_OUT,
+            (
+                f"the pod has the label {LABEL_INJECT}={INJECT_DISABLED} and no sidecar, but {first.origin}, which may "
+                f"not be overridden, demands {first.says} of this namespace: its traffic is neither encrypted nor "
+                f"refused; remove the label and restart it ({workload_of(pod).restart})"
+            ),
+        )
+    found = evasions(pod, demanded)
+    if not found:
+        return None
+    demand, _name = found[0]
+    names = ", ".join(dict.fromkeys(name for _demand, name in found))
+    return (
+        GOES_AROUND,
+        (
+            f"the pod was created with {names}, by which its traffic goes around the sidecar, but {demand.origin}, "
+            f"which may not be overridden, demands {demand.says} of this namespace: remove it and restart the pod "
+            f"({workload_of(pod).restart})"
+        ),
+    )
+
+
 class Reports:
     """Tells of each pod as it appears, of a namespace's pods when its labels change, and of all of them each hour."""
 
@@ -76,6 +113,7 @@ class Reports:
         self._say = say
         pods.subscribe(self._pod_changed)
         namespaces.subscribe(self._namespace_changed)
+        index.cluster_policies.subscribe(self._cluster_policy_changed)
 
     def look(self, pod: Pod) -> None:
         """Say what is to be said of a pod."""
@@ -83,6 +121,15 @@ class Reports:
         found = report(pod, labels, self._operator_namespace, self._sidecar_image)
         if found is not None:
             self._say(about_workload(pod), "Warning" if found[0] == NOT_INJECTED else "Normal", *found)
+        self._look_at_finals(pod, labels)
+
+    def _look_at_finals(self, pod: Pod, labels: Labels) -> None:
+        if pod.meshed and not pod.around:
+            return  # nearly all pods, and a policy of the cluster looks at every one
+        chain = policy_chain(pod.namespace, {}, labels, self._index.policies)
+        found = report_against(pod, demands(chain))
+        if found is not None:
+            self._say(about_workload(pod), "Warning", *found)
 
     async def run(self) -> None:
         """Say again what is still so, until cancelled."""
@@ -99,3 +146,9 @@ class Reports:
         if after is not None and (before is None or before.labels != after.labels):
             for pod in self._index.pods_of(after.name):
                 self.look(pod)
+
+    def _cluster_policy_changed(self, before: ClusterMtlsPolicy | None, after: ClusterMtlsPolicy | None) -> None:
+        if after is None or after.overridable or (before is not None and before.generation == after.generation):
+            return
+        for pod in list(self._pods):
+            self._look_at_finals(pod, self._index.namespace_labels(pod.namespace))

@@ -16,7 +16,14 @@ from kopf._core.engines.peering import Identity
 
 from handfast_operator.cluster.access import find_access
 from handfast_operator.cluster.client import ApiError, new_session
-from handfast_operator.cluster.kinds import CLUSTER_MTLS_POLICIES, MTLS_POLICIES, TRUST_DOMAINS, Kind
+from handfast_operator.cluster.kinds import (
+    ACCESS_GRANTS,
+    ACCESS_REQUESTS,
+    CLUSTER_MTLS_POLICIES,
+    MTLS_POLICIES,
+    TRUST_DOMAINS,
+    Kind,
+)
 from handfast_operator.controller.own_loop import call_in, in_own_loop
 from handfast_operator.controller.status import Target
 from handfast_sidecar.errors import HandfastError
@@ -25,6 +32,7 @@ from handfast_sidecar.wellknown import API_GROUP, API_VERSION
 Json = dict[str, Any]
 Seen = Callable[[Target, Json | None], object]
 """Called with an object, and what it is now; None: it is gone."""
+WATCHED: Final = (MTLS_POLICIES, CLUSTER_MTLS_POLICIES, TRUST_DOMAINS, ACCESS_REQUESTS, ACCESS_GRANTS)
 STOP_S: Final = 2.0
 """Seconds that kopf may take to end."""
 
@@ -47,14 +55,17 @@ class WatchEnded(HandfastError):
     """kopf gave up on our custom resources, as it does on some errors of the API server: start again."""
 
 
-async def ensure_trust_domain(api: Api, name: str) -> Json:
-    """The TrustDomain object of this cluster, made at the first start. Raises ApiError."""
+async def ensure_trust_domain(api: Api, name: str, issuer_secret: str = "") -> Json:
+    """The TrustDomain object of this cluster, made at the first start. Raises ApiError.
+
+    `issuer_secret`: whom one that is made names as its issuer; empty: it is self-signed.
+    """
     path = TRUST_DOMAINS.item("", name)
     body = {
         "apiVersion": f"{API_GROUP}/{API_VERSION}",
         "kind": "TrustDomain",
         "metadata": {"name": name},
-        "spec": {"issuer": {"selfSigned": {}}},
+        "spec": {"issuer": {"secretRef": {"name": issuer_secret}} if issuer_secret else {"selfSigned": {}}},
     }
     try:
         return await api.get(path)
@@ -69,18 +80,19 @@ async def ensure_trust_domain(api: Api, name: str) -> Json:
         return await api.get(path)
 
 
-async def watch_resources(writer: Watcher) -> None:
-    """Tell the writer of every change until cancelled; raises WatchEnded.
+async def watch_resources(*watchers: Watcher) -> None:
+    """Tell the watchers of every change until cancelled; raises WatchEnded.
 
     kopf has a loop of its own: in ours it would take the process's signals, and at its end cancel tasks that are ours.
     """
     ours = asyncio.get_running_loop()
 
     def seen(target: Target, raw: Json | None) -> None:
-        if raw is None:
-            call_in(ours, writer.forget, target)
-        else:
-            call_in(ours, writer.see, target, raw)
+        for each in watchers:
+            if raw is None:
+                call_in(ours, each.forget, target)
+            else:
+                call_in(ours, each.see, target, raw)
 
     why = await in_own_loop(partial(_run_kopf, seen), "kopf")
     raise WatchEnded(f"kopf gave up on our custom resources, the controller starts again: {why}")
@@ -109,7 +121,7 @@ def registry_for(seen: Seen) -> kopf.OperatorRegistry:
     """kopf's handlers: each passes on what an object is now."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
-    for kind in (MTLS_POLICIES, CLUSTER_MTLS_POLICIES, TRUST_DOMAINS):
+    for kind in WATCHED:
         kopf.on.event(API_GROUP, API_VERSION, kind.plural, registry=registry)(_handler(kind, seen))
     return registry
 

@@ -17,7 +17,7 @@ from handfast_operator.cluster.objects import Key, Pod, SecretMeta, parse_secret
 from handfast_operator.cluster.store import Store
 from handfast_operator.controller.config import Wanted
 from handfast_operator.controller.identity_secret import Content, build_secret, held_leaf, identity_of, is_intact
-from handfast_operator.controller.timing import Time, TokenBucket
+from handfast_operator.controller.timing import Time, TokenBucket, Window
 from handfast_sidecar.errors import BadCertificate, HandfastError
 from handfast_sidecar.wellknown import LABEL_IDENTITY
 
@@ -59,10 +59,11 @@ class LabelLost(HandfastError):
 class SecretWriter:
     """The Secrets of pods, by way of the API server; the store is only read."""
 
-    def __init__(self, api: Api, secrets: Store[SecretMeta], bucket: TokenBucket, time: Time) -> None:
+    def __init__(self, api: Api, secrets: Store[SecretMeta], bucket: TokenBucket, time: Time, window: Window) -> None:
         self._api = api
         self._secrets = secrets
         self._bucket = bucket
+        self._window = window
         self._time = time
         self._answered: dict[Key, SecretMeta] = {}
         """What our writes returned, until the watch has caught up."""
@@ -122,7 +123,8 @@ class SecretWriter:
         A Secret that is not the pod's is only looked at.
         """
         await self._bucket.take()
-        raw = await self._api.get(SECRETS.item(*secret_key(pod)))
+        async with self._window.call():
+            raw = await self._api.get(SECRETS.item(*secret_key(pod)))
         meta = parse_secret_meta(raw)
         if pod.uid not in meta.owner_uids:
             return Reconciled(meta)
@@ -152,11 +154,13 @@ class SecretWriter:
     async def _write(self, content: Content, over: SecretMeta | None) -> SecretMeta:
         namespace, name = secret_key(content.pod)
         if over is None:
-            raw = await self._api.create(SECRETS.within(namespace), build_secret(content))
+            async with self._window.call():
+                raw = await self._api.create(SECRETS.within(namespace), build_secret(content))
         else:
             body = build_secret(content, str(over.resource_version))
             try:
-                raw = await self._api.replace(SECRETS.item(namespace, name), body)
+                async with self._window.call():
+                    raw = await self._api.replace(SECRETS.item(namespace, name), body)
             except ApiError as error:
                 if error.status in (403, 422) and over.labels.get(LABEL_IDENTITY) != "true":
                     raise LabelLost(namespace, name) from error

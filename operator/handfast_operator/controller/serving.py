@@ -6,6 +6,7 @@ still works is not replaced before half of its life, and never by one that calle
 
 import asyncio
 import base64
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +19,16 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from handfast_operator.authority.authority import AuthoritySet
+from handfast_operator.authority.expiring import Life
 from handfast_operator.authority.leaf import LeafRequest, issue
+from handfast_operator.authority.schedule import BACKDATE
 from handfast_operator.cluster.client import ApiError
 from handfast_operator.cluster.kinds import MUTATING_WEBHOOKS, SECRETS, VALIDATING_WEBHOOKS, Kind
+from handfast_operator.cluster.tls_secret import tls_secret
 from handfast_operator.settings import Settings
 from handfast_sidecar.errors import HandfastError
 from handfast_sidecar.identity.clock import Clock, utc_now
+from handfast_sidecar.identity.leaf import serial_of
 from handfast_sidecar.wellknown import (
     DIRECTORY_ACCOUNT,
     FILE_BUNDLE,
@@ -70,6 +75,18 @@ class Server:
         return {*self.request.dns_names, *([str(spiffe_id)] if spiffe_id is not None else [])}
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a server presents and trusts, as soon as it has loaded its Secret."""
+
+    serial: str
+    """Of its leaf: whoever presents it has read the bundle beside it, too."""
+    issuer: str
+    """Key identifier of who signed it."""
+    bundle: str
+    """Fingerprint."""
+
+
 def servers(settings: Settings) -> tuple[Server, ...]:
     """The webhook is known by its Service's names, the directory by its SPIFFE ID."""
     service = f"{WEBHOOK_ACCOUNT}.{settings.namespace}.svc"
@@ -102,6 +119,11 @@ def is_good(secret: Json, server: Server, authorities: AuthoritySet, now: dateti
     )
 
 
+def _given(secret: Json, authorities: AuthoritySet) -> Given:
+    leaf = x509.load_pem_x509_certificate(base64.b64decode(secret["data"][FILE_CERTIFICATE]))
+    return Given(serial_of(leaf), authorities.active.key_id, authorities.fingerprint)
+
+
 class ServingCertificates:
     """Keeps the Secrets and the caBundle right."""
 
@@ -112,24 +134,46 @@ class ServingCertificates:
         self._settings = settings
         self._authorities = authorities
         self._clock = clock
+        self.lives: dict[str, Life] = {}
+        """Of the certificates that stand in the Secrets, by role."""
+        self.changed: Callable[[], object] = lambda: None
+        """Called when one of them lives for another time."""
+        self.failure = ""
+        """Why the last look failed; empty: it did not."""
+        self._wake = asyncio.Event()
+        self.given: dict[str, Given] = {}
+        """What the Secret of each role holds, as last seen or written."""
+        self.settled = ""
+        """Fingerprint of the bundle that all of them hold, and the API server too; empty: not so yet."""
+
+    def authorities_changed(self, _authorities: AuthoritySet) -> None:
+        """Look at once."""
+        self._wake.set()
 
     async def ensure(self) -> None:
         """Look once, and write what is missing. Raises ApiError."""
+        bundle = self._authorities().fingerprint
         for server in servers(self._settings):
             await self._ensure_secret(server)
         for kind in (MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS):
             await self._ensure_bundle(kind)
+        self.settled = bundle if bundle == self._authorities().fingerprint else ""
 
     async def run(self) -> None:
-        """Look every few seconds until cancelled."""
+        """Look every few seconds, and when the authorities are others, until cancelled."""
         while True:
+            self._wake.clear()
             try:
                 await self.ensure()
+                self.failure = ""
             except (ApiError, HandfastError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                self.failure = str(error) or type(error).__name__
                 log.warning(
                     "the operator's own certificates could not be kept, trying again", extra={"error": str(error)}
                 )
-            await asyncio.sleep(LOOK_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._wake.wait()
 
     async def _ensure_secret(self, server: Server) -> None:
         path = SECRETS.item(self._settings.namespace, server.secret)
@@ -140,14 +184,31 @@ class ServingCertificates:
                 raise
             known = None
         authorities, now = self._authorities(), self._clock()
+        self._remember(server.role, known)
         if known is not None and is_good(known, server, authorities, now):
+            self.given[server.role] = _given(known, authorities)
             return
         body = self._secret(server, authorities, now, known)
         if known is None:
             await self._api.create(SECRETS.within(self._settings.namespace), body)
         else:
             await self._api.replace(path, body)
+        self._remember(server.role, body)
+        self.given[server.role] = _given(body, authorities)
         log.info("serving certificate issued", extra={"role": server.role, "secret": server.secret})
+
+    def _remember(self, role: str, secret: Json | None) -> None:
+        """How long what is served lives; what cannot be read is replaced in the same look."""
+        try:
+            leaf = x509.load_pem_x509_certificate(
+                base64.b64decode(((secret or {}).get("data") or {})[FILE_CERTIFICATE])
+            )
+        except (KeyError, ValueError, TypeError):
+            return
+        life = Life(leaf.not_valid_before_utc + BACKDATE, leaf.not_valid_after_utc)
+        if self.lives.get(role) != life:
+            self.lives[role] = life
+            self.changed()
 
     def _secret(self, server: Server, authorities: AuthoritySet, now: datetime, known: Json | None) -> Json:
         leaf = issue(authorities.active, server.request, now)
@@ -159,13 +220,7 @@ class ServingCertificates:
         if known is not None:
             metadata["resourceVersion"] = known["metadata"]["resourceVersion"]
         files = {FILE_CERTIFICATE: leaf.chain_pem, FILE_KEY: leaf.key_pem, FILE_BUNDLE: authorities.bundle_pem}
-        return {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "kubernetes.io/tls",
-            "metadata": metadata,
-            "data": {name: base64.b64encode(content).decode() for name, content in files.items()},
-        }
+        return tls_secret(metadata, files)
 
     async def _ensure_bundle(self, kind: Kind) -> None:
         """Write the bundle into every webhook of a configuration; an uninstalled one is no error."""

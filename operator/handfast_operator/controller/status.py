@@ -6,24 +6,22 @@ and writes what differs from the object as it was last seen, so a write that com
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final, Protocol
 
 import aiohttp
 
-from handfast_operator.authority.authority import AuthoritySet, NoAuthority
 from handfast_operator.cluster.client import ApiError
-from handfast_operator.cluster.kinds import MTLS_POLICIES, TRUST_DOMAINS, Kind
+from handfast_operator.cluster.kinds import CLUSTER_MTLS_POLICIES, MTLS_POLICIES, TRUST_DOMAINS, Kind
 from handfast_operator.cluster.objects import Pod
 from handfast_operator.cluster.store import Store
+from handfast_operator.policy.census import Census
 from handfast_operator.policy.index import PolicyIndex
 from handfast_operator.policy.status import policy_status
 from handfast_operator.resources.conditions import Condition, merge_conditions
 from handfast_operator.resources.parse import parse_cluster_mtls_policy, parse_mtls_policy
-from handfast_sidecar.identity.bundle import fingerprint
 from handfast_sidecar.identity.clock import Clock, utc_now
 
 log = logging.getLogger(__name__)
@@ -36,6 +34,7 @@ REST: Final = 5
 MOST_REST_S: Final = 5.0
 """And no longer: a round also takes long when the API server does, and people wait for what a status says."""
 RETRY_S: Final = 5.0
+LOOK_AGAIN_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,20 @@ class Target:
     kind: Kind
     namespace: str
     name: str
+
+
+def nothing_told(_target: Target, _before: Json, _status: Json) -> None:
+    """Of most kinds nobody is told by Events."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindStatus:
+    """How the status of a kind is made."""
+
+    compute: Callable[[Json], Json]
+    """From an object as it is, its status included, to the status as it should be."""
+    written: Callable[[Target, Json, Json], object] = nothing_told
+    """Called with the object as it was and the status that was written."""
 
 
 class Api(Protocol):
@@ -61,17 +74,25 @@ class StatusWriter:
         api: Api,
         index: PolicyIndex,
         pods: Store[Pod],
-        authorities: Callable[[], AuthoritySet],
         *,
+        promotion: Callable[[Json], tuple[Json, tuple[Condition, ...]]] = lambda _raw: ({}, ()),
+        kinds: Mapping[Kind, KindStatus] | None = None,
         clock: Clock = utc_now,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         timer: Callable[[], float] = monotonic,
     ) -> None:
+        """`kinds`: further ones than policies."""
         self._timer = timer
         self._api = api
+        self._kinds: dict[Kind, KindStatus] = {
+            MTLS_POLICIES: KindStatus(lambda raw: self._policy(MTLS_POLICIES, raw)),
+            CLUSTER_MTLS_POLICIES: KindStatus(lambda raw: self._policy(CLUSTER_MTLS_POLICIES, raw)),
+            **(kinds or {}),
+        }
         self._index = index
         self._pods = pods
-        self._authorities = authorities
+        self._census = Census(index.trust_domain, pods, index.namespaces, timer)
+        self._promotion = promotion
         self._clock = clock
         self._pause = pause
         self._known: dict[Target, Json] = {}
@@ -101,7 +122,7 @@ class StatusWriter:
         self._changed.set()
 
     def mark_policies(self) -> None:
-        """Look at every policy again: what one selects, another may decide."""
+        """Look at every policy, grant and request again: what one selects, another may decide."""
         self._mark_all(lambda target: target.kind != TRUST_DOMAINS)
 
     def mark_trust_domains(self) -> None:
@@ -120,6 +141,12 @@ class StatusWriter:
             if not complete:
                 await self._pause(RETRY_S)
                 self._changed.set()
+
+    async def look_again(self) -> None:
+        """Look at every policy each hour until cancelled: some doubts about them come with time alone."""
+        while True:
+            await self._pause(LOOK_AGAIN_S)
+            self.mark_policies()
 
     async def write_marked(self) -> bool:
         """One round; False: some could not be written and stay marked."""
@@ -156,44 +183,24 @@ class StatusWriter:
         if raw is None:
             return
         known = raw.get("status") or {}
-        wanted = self._trust_domain(raw) if target.kind == TRUST_DOMAINS else self._policy(target, raw)
-        if wanted != {name: known.get(name) for name in wanted}:
+        of_kind = self._kinds[target.kind]
+        wanted = of_kind.compute(raw)
+        if without_nulls(wanted) != {name: known[name] for name in wanted if known.get(name) is not None}:
             path = f"{target.kind.item(target.namespace, target.name)}/status"
             self._known[target] = await self._api.patch(path, {"status": wanted})
+            of_kind.written(target, raw, wanted)
 
-    def _policy(self, target: Target, raw: Json) -> Json:
-        policy = parse_mtls_policy(raw) if target.kind == MTLS_POLICIES else parse_cluster_mtls_policy(raw)
-        reach = self._index.pods_of(target.namespace) if target.namespace else list(self._pods)
+    def _policy(self, kind: Kind, raw: Json) -> Json:
+        policy = parse_mtls_policy(raw) if kind == MTLS_POLICIES else parse_cluster_mtls_policy(raw)
+        namespace = raw["metadata"].get("namespace", "")
+        reach = self._index.pods_of(namespace) if namespace else list(self._pods)
         pods = [(pod, self._index.namespace_labels(pod.namespace)) for pod in reach]
-        status = policy_status(policy, pods, self._index.policies)
-        return {
-            "conditions": self._merge(raw, *status.conditions),
+        status = policy_status(policy, pods, self._index.policies, self._census, self._clock())
+        promotion, promoted = self._promotion(raw)
+        return promotion | {
+            "conditions": self._merge(raw, *status.conditions, *promoted),
             "selected": status.selected,
             "unmeshed": status.unmeshed,
-        }
-
-    def _trust_domain(self, raw: Json) -> Json:
-        authorities = self._authorities()
-        if raw["metadata"]["name"] != authorities.trust_domain:
-            condition = Condition(
-                "Ready",
-                False,
-                "NotServed",
-                f"No effect: the operator issues for {authorities.trust_domain} (chart value trustDomain).",
-            )
-            return {"conditions": self._merge(raw, condition), "authorities": []}
-        listed = sorted(authorities.authorities, key=lambda each: each.certificate.not_valid_before_utc, reverse=True)
-        return {
-            "conditions": self._merge(raw, _issuing(authorities)),
-            "authorities": [
-                {
-                    "name": each.name,
-                    "state": each.state.value,
-                    "notAfter": _time(each.certificate.not_valid_after_utc),
-                    "fingerprint": fingerprint([each.certificate]),
-                }
-                for each in listed
-            ],
         }
 
     def _merge(self, raw: Json, *conditions: Condition) -> list[Json]:
@@ -201,13 +208,10 @@ class StatusWriter:
         return merge_conditions(known, conditions, _generation(raw), self._clock())
 
 
-def _issuing(authorities: AuthoritySet) -> Condition:
-    try:
-        active = authorities.active
-    except NoAuthority as error:
-        return Condition("Ready", False, "NoAuthority", str(error))
-    until = _time(active.certificate.not_valid_after_utc)
-    return Condition("Ready", True, "Issuing", f"{active.name} signs until {until}.")
+def without_nulls(status: Json) -> Json:
+    """As the API server keeps it: a null removes a field in a merge patch."""
+    kept = {name: value for name, value in status.items() if value is not None}
+    return {name: without_nulls(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 
 def _counts(pod: Pod | None) -> tuple[Any, ...]:
@@ -224,7 +228,3 @@ def _generation(raw: Json) -> int:
 
 def _version(raw: Json) -> int:
     return int(raw["metadata"].get("resourceVersion", 0))
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -4,9 +4,10 @@ Its one rule: nothing in the issuer asks the system for the time or sleeps by it
 """
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -45,6 +46,10 @@ async def wait_until(time: Time, when: datetime) -> None:
         timer.cancel()
 
 
+LONGEST_HOLD: Final = timedelta(seconds=30)
+"""However long somebody asks for: a pod without its Secret does not start."""
+
+
 class TokenBucket:
     """A pace: `rate` a second on average, `burst` at once. Those who come too early wait in the order they came."""
 
@@ -54,6 +59,11 @@ class TokenBucket:
         self._time = time
         self._tokens = float(burst)
         self._counted_at = time.now()
+        self._held_until = self._counted_at
+
+    def hold(self, wanted: timedelta) -> None:
+        """Give nobody a token for so long, at most LONGEST_HOLD: whom we call has more to do than it can."""
+        self._held_until = max(self._held_until, self._time.now() + min(wanted, LONGEST_HOLD))
 
     async def take(self) -> None:
         """Wait for a token. The bucket may owe: a debt is a place in the line."""
@@ -64,6 +74,57 @@ class TokenBucket:
         self._counted_at = now
         if self._tokens < 0:
             await wait_until(self._time, now + timedelta(seconds=-self._tokens / self._rate))
+        # A clock that was set back must not make it longer.
+        while timedelta() < self._held_until - self._time.now() <= LONGEST_HOLD:
+            await wait_until(self._time, self._held_until)
+
+
+SLOW: Final = timedelta(seconds=1)
+"""An answer that takes longer shows a server that is behind: our Lease is renewed by two calls, and has ten seconds."""
+
+
+class Window:
+    """How many calls may be under way: half as many after a slow answer, one more after as many quick ones as that.
+
+    Additive increase, multiplicative decrease, as TCP finds its share of a line that it does not know (RFC 5681).
+    """
+
+    def __init__(self, most: int, time: Time) -> None:
+        self._most = most
+        self._time = time
+        self._width = float(most)
+        self._under_way = 0
+        self._narrowed_at = time.now()
+        self._ended = asyncio.Event()
+
+    @property
+    def width(self) -> int:
+        """Calls at once, as of now; at least one."""
+        return int(self._width)
+
+    @asynccontextmanager
+    async def call(self) -> AsyncIterator[None]:
+        """Wait for a place; the block is one call, and how long it takes is what is learnt from it."""
+        while self._under_way >= self.width:
+            self._ended.clear()
+            await self._ended.wait()
+        self._under_way += 1
+        began = self._time.now()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._learn(began)
+            self._ended.set()
+
+    def _learn(self, began: datetime) -> None:
+        now = self._time.now()
+        if now - began <= SLOW:
+            self._width = min(self._most, self._width + 1 / self._width)
+        elif began >= self._narrowed_at:
+            # Those that began before say nothing of the width that we have now.
+            self._width = max(1.0, self._width / 2)
+            self._narrowed_at = now
 
 
 class Allowance(Generic[K]):

@@ -1,4 +1,4 @@
-"""Connections in, sessions out: the only part of the directory that meets strangers.
+"""Connections in, sessions and the controller's feeds out: the only part of the directory that meets strangers.
 
 The one rule: a place is taken before a connection is accepted, each source has a share of the places, and each
 handshake a deadline, so that a flood costs its sender and nobody else.
@@ -8,25 +8,32 @@ import asyncio
 import logging
 import socket
 import ssl
+from asyncio import sslproto
 from collections import Counter
 from typing import Final
 
+from handfast_operator import metrics
 from handfast_operator.directory.connection import Connection
+from handfast_operator.directory.feed import EvidenceFeeds
 from handfast_operator.directory.gate import Gate
 from handfast_operator.directory.serving import ServingCertificate
 from handfast_operator.directory.session import SessionEnded
 from handfast_operator.directory.switchboard import Switchboard
 from handfast_sidecar.errors import HandshakeFailed
 from handfast_sidecar.identity.clock import Clock, utc_now
-from handfast_sidecar.identity.contexts import check_directory_peer
+from handfast_sidecar.identity.contexts import check_directory_peer, stream_failure
+from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.observe.metrics import Registry
+from handfast_sidecar.wellknown import ALPN_DIRECTORY, ALPN_EVIDENCE
 
 HANDSHAKE_S: Final = 10.0
 MAX_HANDSHAKES: Final = 512
 PER_SOURCE: Final = 16
 """Handshakes in flight from one address: a node whose network hides its pods still gets its sidecars in."""
-_VERIFY: Final = {9: "not_yet_valid", 10: "expired", **dict.fromkeys((2, 18, 19, 20, 21, 27), "untrusted")}
-"""X509_V_ERR_ numbers of openssl/x509_vfy.h."""
+READ_BYTES: Final = 16_384
+"""At once, of one connection: as much as a TLS record holds (RFC 8446, 5.1). asyncio keeps a buffer of this size for
+each connection as long as it lives, of 256 KiB unless told otherwise: for ten thousand idle streams that would be
+2.5 GiB."""
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +48,13 @@ class Acceptor:
         gate: Gate,
         switchboard: Switchboard,
         registry: Registry,
+        feeds: EvidenceFeeds,
+        controller: SpiffeId,
         *,
         clock: Clock = utc_now,
     ) -> None:
+        """`controller` alone is given a feed of the evidence."""
+        self._feeds, self._controller = feeds, controller
         self._trust_domain = trust_domain
         self._certificate = certificate
         self._gate = gate
@@ -51,14 +62,20 @@ class Acceptor:
         self._clock = clock
         self._places = asyncio.Semaphore(MAX_HANDSHAKES)
         self._sources: Counter[str] = Counter()
-        self._refused = registry.counter(
-            "handfast_directory_refused_total", "Connections that did not become a session, by reason.", ("reason",)
-        )
-        for reason in ("no_certificate", "untrusted", "wrong_alpn", "unknown_pod", "wrong_identity"):
+        self._refused = metrics.REFUSED.of(registry)
+        for reason in (
+            "no_certificate",
+            "untrusted",
+            "wrong_alpn",
+            "unknown_pod",
+            "wrong_identity",
+            "not_the_controller",
+        ):
             self._refused.labels(reason)
 
     async def run(self, listener: socket.socket) -> None:
         """Accept until cancelled."""
+        sslproto.SSLProtocol.max_size = READ_BYTES
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as handshakes:
             while True:
@@ -98,18 +115,30 @@ class Acceptor:
 
     async def _session(self, accepted: socket.socket) -> None:
         connection = await self._handshake(accepted)
+        secured = connection.transport.get_extra_info("ssl_object")
+        evidence = secured.selected_alpn_protocol() == ALPN_EVIDENCE
         try:
-            leaf = check_directory_peer(connection.transport.get_extra_info("ssl_object"), self._trust_domain)
+            protocol = ALPN_EVIDENCE if evidence else ALPN_DIRECTORY
+            proof = check_directory_peer(secured, self._trust_domain, protocol)
+            leaf = proof.leaf
+            if evidence and leaf.spiffe_id != self._controller:
+                raise HandshakeFailed(
+                    "not_the_controller", f"{leaf.spiffe_id} asked for the evidence, which only {self._controller} may"
+                )
         except HandshakeFailed as error:
             connection.end(SessionEnded(error.reason, str(error)), polite=False)
             raise
         except BaseException:
             connection.transport.abort()
             raise
+        seconds_left = (leaf.not_after - self._clock()).total_seconds()
+        if evidence:
+            self._feeds.begin(connection.transport, seconds_left)
+            return
         try:
-            if not self._switchboard.fresh():
+            if self._switchboard.outdone():
                 raise SessionEnded("stale", "the API server was silent: another replica may know more")
-            peer = await self._gate.admit(leaf)
+            peer = await self._gate.admit(proof)
         except SessionEnded as error:
             connection.end(error)
             raise
@@ -118,8 +147,12 @@ class Acceptor:
             raise
         if connection.reason is not None:
             raise connection.reason
+        objection = self._switchboard.objection(peer)
+        if objection is not None:
+            connection.end(objection)
+            raise objection
         connection.ended = self._switchboard.ended
-        self._switchboard.begin(connection, peer, (leaf.not_after - self._clock()).total_seconds())
+        self._switchboard.begin(connection, peer, seconds_left)
 
     async def _handshake(self, accepted: socket.socket) -> Connection:
         context = self._certificate.context
@@ -145,13 +178,8 @@ class Acceptor:
 def handshake_failed(error: OSError) -> HandshakeFailed:
     """What went wrong, as a stable word and a sentence."""
     match error:
-        case ssl.SSLCertVerificationError():
-            reason = _VERIFY.get(error.verify_code, "bad_certificate")
-            return HandshakeFailed(reason, f"the client's certificate was refused: {error.verify_message}")
-        case ssl.SSLError() if error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
-            return HandshakeFailed("no_certificate", "the client sent no certificate: is it a Handfast sidecar?")
         case ssl.SSLError():
-            return HandshakeFailed("tls", f"the TLS handshake failed: {error.reason or error}")
+            return stream_failure(error)
         case TimeoutError() | ConnectionAbortedError():
             return HandshakeFailed("timeout", f"the TLS handshake took longer than {HANDSHAKE_S:.0f} s")
         case _:

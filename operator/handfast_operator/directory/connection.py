@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._buffer.clear()
         transport = self.transport
         if polite and not transport.is_closing() and not self._full():
-            transport.write(encode(Goodbye(reason.reason)))
+            transport.write(encode(Goodbye(reason.reason, reason.told)))
             transport.close()
         else:
             transport.abort()

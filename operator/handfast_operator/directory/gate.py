@@ -11,7 +11,7 @@ from handfast_operator.cluster.objects import Pod
 from handfast_operator.cluster.store import Store
 from handfast_operator.directory.index import AddressIndex
 from handfast_operator.directory.session import Peer, SessionEnded
-from handfast_sidecar.identity.leaf import Leaf
+from handfast_sidecar.identity.proof import Proof
 
 POD_WAIT_S: Final = 5.0
 """Seconds for our watch to catch up with a pod that is younger than it."""
@@ -26,8 +26,9 @@ class Gate:
         self._awaited: dict[str, asyncio.Event] = {}
         pods.subscribe(self._pod_changed)
 
-    async def admit(self, leaf: Leaf) -> Peer:
+    async def admit(self, proof: Proof) -> Peer:
         """The pod behind a leaf; raises SessionEnded with the reason why it is not let in."""
+        leaf = proof.leaf
         if not leaf.pod_uid:
             raise SessionEnded("no_pod_uid", f"the leaf of {leaf.spiffe_id} names no pod in its subject's serialNumber")
         pod = await self._pod(leaf.pod_uid)
@@ -41,7 +42,7 @@ class Gate:
             raise SessionEnded(
                 "wrong_identity", f"the leaf says {leaf.spiffe_id}, the pod {pod.namespace}/{pod.name} is {identity}"
             )
-        return Peer(pod.uid, f"{pod.namespace}/{pod.name}", identity, leaf.not_after)
+        return Peer(pod.uid, f"{pod.namespace}/{pod.name}", identity, leaf.not_after, proof.root, leaf.serial)
 
     async def _pod(self, uid: str) -> Pod | None:
         pod = self._index.pod(uid)

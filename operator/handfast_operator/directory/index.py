@@ -1,7 +1,8 @@
 """Who lives at an address, and whose answers a change of the cluster changes. Pure over the reflectors' stores.
 
 The one rule: an endpoint that may be a meshed pod is never answered as plaintext. Where a slice names a pod that the
-index does not know yet, the endpoint is left out until it does.
+index does not know yet, the endpoint is left out until it does; and so it is under an address that the pod does not
+have: users may write slices too, with the name of one pod and the address of another.
 """
 
 from collections.abc import Callable, Iterable
@@ -52,7 +53,7 @@ class AddressIndex:
     ) -> None:
         self._trust_domain = trust_domain
         self._policies = policies
-        self._changed = changed
+        self.changed = changed
         self._pods = PodAddresses()
         self._services: dict[Key, Service] = {}
         self._by_cluster_ip: dict[str, Key] = {}
@@ -68,6 +69,14 @@ class AddressIndex:
     def pod(self, uid: str) -> Pod | None:
         """The pod of this UID, whether or not it has an address."""
         return self._pods.pod(uid)
+
+    def pod_at(self, address: str) -> Pod | None:
+        """The pod that lives at an address now; none of those on their node's network."""
+        return self._pods.holder(address)
+
+    def service_at(self, address: str) -> Key | None:
+        """The Service that has this cluster IP."""
+        return self._by_cluster_ip.get(address)
 
     def identity(self, pod: Pod) -> SpiffeId:
         """Derived from its service account alone."""
@@ -106,12 +115,13 @@ class AddressIndex:
     def _found(self, end: SliceEndpoint, port: int) -> Found | None:
         if end.pod_uid:
             pod = self._pods.pod(end.pod_uid)
-            if pod is None or pod.terminal:
+            if pod is None or pod.terminal or end.address not in pod.ips:
                 return None
         else:
             pod = self._pods.holder(end.address)
             if pod is None:
-                return Found(Endpoint(end.address, port))
+                # Behind a Service's address there may be meshed pods, of which a dial to it would know nothing.
+                return Found(Endpoint(end.address, port)) if end.address not in self._by_cluster_ip else None
         transport = self._transport(pod, self._policies.compiled(pod).policy, port)
         identity = self.identity(pod) if transport is Transport.TUNNEL else None
         return Found(Endpoint(end.address, port, transport, identity, pod.uid), pod.deleting)
@@ -130,10 +140,10 @@ class AddressIndex:
             self._pods.remove(before.uid)
         if after is not None:
             self._pods.put(after)
-        self._changed(touched)
+        self.changed(touched)
 
     def _policy_changed(self, pod: Pod) -> None:
-        self._changed(self._touched_by(pod))
+        self.changed(self._touched_by(pod))
 
     def _touched_by(self, pod: Pod) -> set[str]:
         touched = set(addresses_of(pod))
@@ -155,7 +165,9 @@ class AddressIndex:
         if after is not None:
             self._services[after.key] = after
             self._by_cluster_ip.update(dict.fromkeys(after.cluster_ips, after.key))
-        self._changed({address for each in (before, after) if each is not None for address in each.cluster_ips})
+        touched = {address for each in (before, after) if each is not None for address in each.cluster_ips}
+        referring = [service for address in touched for service in self._referring.get(address, ())]
+        self.changed(touched.union(*map(self._cluster_ips, referring)))
 
     def _slice_changed(self, before: EndpointSlice | None, after: EndpointSlice | None) -> None:
         if before is not None and after is not None and _joined(before) == _joined(after):
@@ -174,7 +186,7 @@ class AddressIndex:
                 counts = self._referring.setdefault(end.pod_uid or end.address, {})
                 counts[service] = counts.get(service, 0) + 1
         services = {(each.namespace, each.service) for each in (before, after) if each is not None}
-        self._changed({address for key in services for address in self._cluster_ips(key)})
+        self.changed({address for key in services for address in self._cluster_ips(key)})
 
     def _unrefer(self, reference: str, service: Key) -> None:
         counts = self._referring[reference]

@@ -9,15 +9,20 @@ import logging
 import ssl
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
 from handfast_sidecar.errors import BadCertificate
+from handfast_sidecar.identity.bundle import anchor, parse_bundle
 from handfast_sidecar.identity.contexts import directory_server_context
 from handfast_sidecar.identity.material import data_directory
+from handfast_sidecar.observe import table
 from handfast_sidecar.observe.metrics import Registry
 from handfast_sidecar.wellknown import FILE_BUNDLE, FILE_CERTIFICATE, FILE_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 POLL_S: Final = 2.0
 
@@ -32,14 +37,13 @@ class ServingCertificate:
         self._context: ssl.SSLContext | None = None
         self._version: object = None
         self._complaint = ""
-        self._expires = registry.gauge(
-            "handfast_certificate_expiration_timestamp_seconds", "When the loaded leaf expires, in Unix time."
-        )
-        self._failures = registry.counter(
-            "handfast_identity_reload_failures_total",
-            "Versions of the serving certificate that were refused; the one before them stays in use.",
-            ("reason",),
-        )
+        self.anchors: frozenset[str] = frozenset()
+        """The roots that sidecars are verified with: see `identity.bundle.anchor`."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called when another certificate, or another bundle, is in use."""
+        self._expires = table.LEAF_ENDS.of(registry)
+        self._failures = table.IDENTITY_FAILURES.of(registry)
+        table.IDENTITY_REFUSED.of(registry).set_function(lambda: bool(self._complaint))
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -62,12 +66,15 @@ class ServingCertificate:
                 return False
             context = directory_server_context(*files)
             expires = _expires(files[0])
+            anchors = frozenset(map(anchor, parse_bundle(files[2].read_bytes())))
         except (BadCertificate, OSError, ValueError) as error:
             self._complain(error)
             return False
         self._context, self._version, self._complaint = context, version, ""
+        self.anchors = anchors
         self._expires.set(expires.timestamp())
         log.info("serving certificate loaded", extra={"not_after": expires.isoformat()})
+        self.changed()
         return True
 
     def _complain(self, error: Exception) -> None:

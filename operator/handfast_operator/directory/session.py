@@ -13,9 +13,11 @@ from typing import assert_never
 from handfast_operator.directory.subscriptions import Subscriptions
 from handfast_sidecar import __version__
 from handfast_sidecar.directory.codec import decode_from_sidecar, encode
+from handfast_sidecar.directory.greeting import no_version_in_common
 from handfast_sidecar.directory.messages import (
     MAX_WATCHES,
-    PROTOCOL,
+    SPEAKS,
+    Alive,
     Hello,
     Place,
     PolicyUpdate,
@@ -26,14 +28,16 @@ from handfast_sidecar.directory.messages import (
 )
 from handfast_sidecar.errors import BadMessage, HandfastError
 from handfast_sidecar.identity.spiffe import SpiffeId
+from handfast_sidecar.versions import NO_COMMON_VERSION
 
 
 class SessionEnded(HandfastError):
     """The session is over; `reason` is the metric's label and the word in our goodbye."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, *, told: str = "") -> None:
+        """`told`: a sentence that the sidecar is told, for its own log."""
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.told = reason, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,28 @@ class Peer:
     """namespace/name."""
     identity: SpiffeId
     not_after: datetime
+    root: str = ""
+    """The trust anchor that vouches for its leaf: see `identity.bundle.anchor`."""
+    serial: str = ""
+    """Of its leaf."""
 
 
 class Session:
     """The state of one conversation."""
 
-    __slots__ = ("_limit", "_place", "_policy", "_ranges", "_report", "_subscriptions", "greeted", "peer", "watched")
+    __slots__ = (
+        "_limit",
+        "_place",
+        "_policy",
+        "_ranges",
+        "_report",
+        "_revoked",
+        "_subscriptions",
+        "greeted",
+        "peer",
+        "told",
+        "watched",
+    )
 
     def __init__(
         self,
@@ -61,16 +81,20 @@ class Session:
         cluster_ranges: tuple[str, ...] = (),
         *,
         place: Callable[[str], Place] = lambda _uid: Place(),
+        revoked: Callable[[], bytes] = lambda: b"",
         limit: int = MAX_WATCHES,
     ) -> None:
         self.peer = peer
         self.greeted = False
+        self.told = 0
+        """Revision of the last policy that was told."""
         self.watched: set[str] = set()
         self._subscriptions = subscriptions
         self._policy = policy
         self._report = report
         self._ranges = cluster_ranges
         self._place = place
+        self._revoked = revoked
         self._limit = limit
 
     def receive(self, line: bytes) -> tuple[bytes, ...]:
@@ -99,7 +123,10 @@ class Session:
     def policy_line(self) -> bytes:
         """The pod's effective policy now; nothing when the pod is gone."""
         update = self._policy(self.peer.uid)
-        return encode(update) if update is not None else b""
+        if update is None:
+            return b""
+        self.told = update.revision
+        return encode(update)
 
     def place_line(self) -> bytes:
         """Where the pod runs."""
@@ -114,14 +141,11 @@ class Session:
     def _welcome(self, hello: Hello) -> tuple[bytes, ...]:
         if self.greeted:
             raise SessionEnded("protocol", "a second hello")
-        if hello.protocol != PROTOCOL:
-            raise SessionEnded(
-                "protocol",
-                f"the sidecar speaks protocol {hello.protocol}, this directory {PROTOCOL}: restart the pod so that it"
-                " gets a sidecar of the operator's version",
-            )
+        if SPEAKS.common(hello.speaks) is None:
+            sentence = no_version_in_common(hello)
+            raise SessionEnded(NO_COMMON_VERSION, sentence, told=sentence)
         self.greeted = True
-        return (encode(Welcome(__version__, self._ranges)), self.place_line(), self.policy_line())
+        return (encode(Welcome(__version__, self._ranges)), self._revoked(), self.place_line(), self.policy_line())
 
     def _watch(self, address: str) -> bytes:
         if len(self.watched) >= self._limit and address not in self.watched:
@@ -129,7 +153,8 @@ class Session:
         if not _canonical(address):
             raise SessionEnded("bad_address", f"{address[:60]!r} is no IP address in its shortest form")
         self.watched.add(address)
-        return self._subscriptions.watch(self, address)
+        # A sidecar that hears nothing takes us for lost.
+        return self._subscriptions.watch(self, address) or encode(Alive())
 
     def _unwatch(self, address: str) -> None:
         if address in self.watched:

@@ -1,6 +1,7 @@
 """Who watches which address, and the line each of them is to be told. Pure.
 
-An answer is computed and encoded once for all its watchers, and a line that did not change is not sent again.
+An answer is computed and encoded once for all its watchers, and a line that did not change is not sent again. Where
+there is no answer now, nothing is told until there is one.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -15,7 +16,7 @@ S = TypeVar("S", bound=Hashable)
 class Subscriptions(Generic[S]):
     """The watched addresses of all subscribers."""
 
-    def __init__(self, answer: Callable[[str], AddressAnswer]) -> None:
+    def __init__(self, answer: Callable[[str], AddressAnswer | None]) -> None:
         self._answer = answer
         self._watchers: dict[str, dict[S, None]] = {}
         self._lines: dict[str, bytes] = {}
@@ -26,7 +27,7 @@ class Subscriptions(Generic[S]):
         return len(self._watchers)
 
     def watch(self, subscriber: S, address: str) -> bytes:
-        """Begin to watch; the line with what lives there now."""
+        """Begin to watch; the line with what lives there now, empty when that cannot be said."""
         self._watchers.setdefault(address, {})[subscriber] = None
         line = self._lines.get(address)
         if line is None:
@@ -47,6 +48,16 @@ class Subscriptions(Generic[S]):
             self._lines.pop(address, None)
             self._stale.discard(address)
 
+    def withhold(self, addresses: Iterable[str]) -> None:
+        """Tell nobody new what was told of these, until they are `changed`."""
+        for address in addresses:
+            if address in self._watchers:
+                self._lines[address] = b""
+
+    def watched(self) -> tuple[str, ...]:
+        """Every address."""
+        return tuple(self._watchers)
+
     def changed(self, addresses: Iterable[str]) -> bool:
         """Mark answers as possibly old; whether anybody watches one of them."""
         watched = [address for address in addresses if address in self._watchers]
@@ -60,9 +71,10 @@ class Subscriptions(Generic[S]):
             if address not in self._watchers:
                 continue  # the last watcher left while the others before it were told
             line = self._line(address)
-            if line != self._lines[address]:
+            if line and line != self._lines[address]:
                 self._lines[address] = line
                 yield address, line, tuple(self._watchers[address])
 
     def _line(self, address: str) -> bytes:
-        return encode(AddressUpdate(self._answer(address)))
+        answer = self._answer(address)
+        return encode(AddressUpdate(answer)) if answer is not None else b""

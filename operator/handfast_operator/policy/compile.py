@@ -1,7 +1,7 @@
 """Precedence and inheritance: from the policies that select a pod to the one its sidecar acts on. Pure.
 
 A port entry beats the workload's policy, that beats the namespace's, that beats the cluster's; an unset field inherits.
-Of two policies of one level the older wins, field by field.
+Of two policies of one level the older wins, field by field. What a cluster policy makes final beats all (final.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,28 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from handfast_operator.resources.policies import ClusterMtlsPolicy, MtlsPolicy
+from handfast_operator.policy.access import allow_rules, deny_rules, grants_for, overfull
+from handfast_operator.policy.final import decides_enforcement, deciding_ports, finals_first
+from handfast_operator.policy.limits import limits_of, outbound_of
+from handfast_operator.resources.access import AccessGrant
+from handfast_operator.resources.policies import ClusterMtlsPolicy, MtlsPolicy, Policy
 from handfast_operator.resources.selectors import Labels
-from handfast_sidecar.policy.effective import EffectivePolicy, ForeignRule, ModeRule
+from handfast_sidecar.policy.effective import (
+    DEFAULT_ORIGIN,
+    ENFORCED,
+    NO_RULES,
+    AllowRules,
+    EffectivePolicy,
+    EnforcementRule,
+    ForeignRule,
+    ModeRule,
+)
 
 DEFAULT_TTL: Final = timedelta(hours=24)
 MIN_TTL: Final = timedelta(minutes=5)
 MAX_TTL: Final = timedelta(days=30)
 _DEFAULT_RULE: Final = EffectivePolicy().default
 _NOT_FOREIGN: Final = ForeignRule()
-
-Policy = MtlsPolicy | ClusterMtlsPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,8 @@ class PolicySet:
     cluster: tuple[ClusterMtlsPolicy, ...] = ()
     namespaced: Mapping[str, tuple[MtlsPolicy, ...]] = field(default_factory=dict)
     """By namespace."""
+    grants: Mapping[str, tuple[AccessGrant, ...]] = field(default_factory=dict)
+    """Approvals that have not ended, by namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +51,47 @@ class CompiledPolicy:
     policy: EffectivePolicy = field(default_factory=EffectivePolicy)
     ttl: timedelta = DEFAULT_TTL
     """Life of its leaf."""
+    ttl_origin: str = DEFAULT_ORIGIN
+    """The object that asks for it; the value may be a bound that it passed."""
 
 
-def compile_policy(namespace: str, pod_labels: Labels, namespace_labels: Labels, policies: PolicySet) -> CompiledPolicy:
-    """The policy of a pod."""
+def compile_policy(
+    namespace: str, pod_labels: Labels, namespace_labels: Labels, policies: PolicySet, trust_domain: str
+) -> CompiledPolicy:
+    """The policy of a pod; service accounts and namespaces in its lists are those of the trust domain."""
     chain = policy_chain(namespace, pod_labels, namespace_labels, policies)
-    mode = next((ModeRule(each.spec.mode, each.origin) for each in chain if each.spec.mode is not None), _DEFAULT_RULE)
+    # Fields that a cluster policy can make final are asked of `ruling`, all others of `chain`.
+    ruling = finals_first(chain)
+    mode = next((ModeRule(each.spec.mode, each.origin) for each in ruling if each.spec.mode is not None), _DEFAULT_RULE)
     ports: dict[int, ModeRule] = {}
-    for each in chain:
+    for each in deciding_ports(chain):
         for port, port_mode in each.spec.ports.items():
             ports.setdefault(port, ModeRule(port_mode, each.origin))
     foreign = next((_foreign(each) for each in chain if each.spec.foreign is not None), _NOT_FOREIGN)
-    ttl = next((each.spec.ttl for each in chain if each.spec.ttl is not None), DEFAULT_TTL)
-    return CompiledPolicy(EffectivePolicy(mode, ports, foreign), min(max(ttl, MIN_TTL), MAX_TTL))
+    said = next(filter(decides_enforcement, ruling), None)
+    enforcement = (
+        ENFORCED if said is None else EnforcementRule(said.spec.enforcement or ENFORCED.enforcement, said.origin)
+    )
+    ttl, ttl_origin = next(
+        ((each.spec.ttl, each.origin) for each in chain if each.spec.ttl is not None), (DEFAULT_TTL, DEFAULT_ORIGIN)
+    )
+    excess = overfull(chain)
+    if excess is None:
+        allow = allow_rules(chain, trust_domain, grants_for(namespace, pod_labels, policies.grants))
+        deny = deny_rules(chain, trust_domain)
+    else:
+        allow, deny = AllowRules(NO_RULES, excess.origin), NO_RULES
+    effective = EffectivePolicy(
+        mode,
+        ports,
+        foreign,
+        allow=allow,
+        deny=deny,
+        enforcement=enforcement,
+        limits=limits_of(chain),
+        outbound=outbound_of(ruling),
+    )
+    return CompiledPolicy(effective, min(max(ttl, MIN_TTL), MAX_TTL), ttl_origin)
 
 
 def _foreign(policy: Policy) -> ForeignRule:

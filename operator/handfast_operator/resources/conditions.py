@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from handfast_operator.resources.times import format_time
+
 Json = dict[str, Any]
 
 
@@ -37,7 +39,7 @@ def merge_conditions(
                 "reason": condition.reason,
                 "message": condition.message,
                 "observedGeneration": generation,
-                "lastTransitionTime": since or now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "lastTransitionTime": since or format_time(now),
             }
         )
     return merged

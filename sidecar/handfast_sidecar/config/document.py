@@ -7,11 +7,12 @@ number is refused, so a change of meaning cannot pass unseen.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
 from handfast_sidecar.errors import BadConfig, BadInput
+from handfast_sidecar.identity.revocation import Revocations
 from handfast_sidecar.identity.spiffe import SpiffeId, check_trust_domain
 from handfast_sidecar.policy.effective import EffectivePolicy
 
@@ -39,6 +40,8 @@ class SidecarConfig:
     directory: DirectoryAddress
     cluster_ranges: tuple[Network, ...]
     """Pod and Service ranges: an address inside is never passed unencrypted on a guess."""
+    revoked: Revocations = field(default_factory=Revocations)
+    """Who is trusted no more."""
 
     def in_cluster(self, address: str) -> bool:
         """Whether an address belongs to the cluster's own ranges."""
@@ -46,7 +49,7 @@ class SidecarConfig:
 
     def dump(self) -> str:
         """The file's text: stable, so that equal configurations are equal bytes."""
-        document = {
+        document: dict[str, Any] = {
             "schema": SCHEMA,
             "revision": self.revision,
             "trustDomain": self.trust_domain,
@@ -58,6 +61,8 @@ class SidecarConfig:
             },
             "clusterRanges": [str(network) for network in self.cluster_ranges],
         }
+        if self.revoked != Revocations():
+            document["revoked"] = self.revoked.to_json()
         return json.dumps(document, separators=(",", ":"), sort_keys=True)
 
     @classmethod
@@ -88,6 +93,7 @@ def _parse(document: Any) -> SidecarConfig:
         policy=EffectivePolicy.from_json(document["policy"]),
         directory=DirectoryAddress(directory["host"], int(directory["port"]), SpiffeId.parse(directory["spiffeId"])),
         cluster_ranges=parse_ranges(document["clusterRanges"]),
+        revoked=Revocations.from_json(document["revoked"]) if "revoked" in document else Revocations(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 
 from handfast_sidecar.errors import BadInput
 from handfast_sidecar.wellknown import SIDECAR_PORTS
@@ -54,9 +54,13 @@ def merge(ranges: Iterable[PortRange]) -> tuple[PortRange, ...]:
 
 def port_number(text: str) -> int | None:
     """A port from its decimal digits; None when they are none, or no port's."""
-    if text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536:
-        return int(text)
-    return None
+    port = int(text) if text.isascii() and text.isdecimal() and len(text) <= 5 else None
+    return port if is_port(port) else None
+
+
+def is_port(value: object) -> TypeGuard[int]:
+    """Whether a value of a JSON document is a port; `true` is none, though Python takes it for 1."""
+    return type(value) is int and 0 < value < 65536
 
 
 def entries(text: str) -> list[str]:

@@ -5,6 +5,7 @@ the next stream, and nobody is declared to be "nobody" by us.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -16,11 +17,10 @@ from handfast_sidecar import __version__
 from handfast_sidecar.config.document import Network, parse_ranges
 from handfast_sidecar.directory.book import AddressBook
 from handfast_sidecar.directory.cache_file import CacheFile
-from handfast_sidecar.directory.codec import encode
+from handfast_sidecar.directory.greeting import no_version_in_common
 from handfast_sidecar.directory.messages import (
-    MAX_SIDECAR_LINE,
-    PROTOCOL,
     REPORT_EVERY_S,
+    SPEAKS,
     AddressAnswer,
     AddressUpdate,
     Alive,
@@ -31,23 +31,39 @@ from handfast_sidecar.directory.messages import (
     Place,
     PolicyUpdate,
     Report,
+    RevokedUpdate,
     Unwatch,
     Watch,
     Welcome,
 )
-from handfast_sidecar.directory.stream import DirectoryStream, StreamEnded
+from handfast_sidecar.directory.reporting import Reporting
+from handfast_sidecar.directory.stream import CONNECT_S, DirectoryStream, StreamEnded
 from handfast_sidecar.identity.clock import Clock, utc_now
 from handfast_sidecar.identity.reload import Identity, IdentityKeeper
+from handfast_sidecar.identity.revocation import Revocations
+from handfast_sidecar.identity.standing import Objection, Standing
+from handfast_sidecar.observe import table
 from handfast_sidecar.observe.metrics import Registry
+from handfast_sidecar.versions import NO_COMMON_VERSION
 
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_MAX_S: Final = 10.0
 URGENT_S: Final = 0.5
 """Longest pause while a connection waits for an answer: it is held for seconds, not for a whole back-off."""
+UNANSWERED_S: Final = 2.0
+"""Seconds in which a question is answered, or the directory says anything else: one that does not is taken for lost,
+while there is time to ask another one. Without a question it has longer (`messages.SILENCE_S`)."""
+HURRY_S: Final = 1.0
+"""Seconds for an attempt to connect while a connection waits, doubled when two have failed: a lost node answers
+nothing, and Kubernetes goes on naming its replica for most of a minute."""
 STABLE_S: Final = 5.0
 """A stream that lasted this long was a good one: the back-off starts anew."""
 SWEEP_S: Final = 30.0
 """Seconds between looks for idle addresses."""
+REPORT_SOON_S: Final = 2.0
+"""Longest time until news is reported, by chance less: thousands of sidecars may have the same news in one moment."""
+MOVE_S: Final = 10.0
+"""Longest time until a stream moves to a newer identity, by chance less: each move costs the directory a handshake."""
 CACHE_EVERY_S: Final = 2.0
 """Seconds in which changes are collected before the cache file is written."""
 
@@ -66,10 +82,16 @@ class Directory:
         *,
         cache: CacheFile | None = None,
         book: AddressBook | None = None,
+        standing: Standing | None = None,
+        on_revoked: Callable[[Revocations], None] = lambda _revoked: None,
+        move_s: float = MOVE_S,
         clock: Clock = utc_now,
     ) -> None:
         self._identity = identity
-        self._report = report
+        self._standing = standing or Standing(lambda: identity.current)
+        self._on_revoked = on_revoked
+        self._move_s = move_s
+        self._reporting = Reporting(report)
         self._on_policy = on_policy
         self._cache = cache
         self._book = book or AddressBook()
@@ -82,6 +104,7 @@ class Directory:
         self._urgent = asyncio.Event()
         self._changed = asyncio.Event()
         self._renew = asyncio.Event()
+        self._news = asyncio.Event()
         self._opened_with: Identity | None = None
         self.connected = False
         """Whether a directory that proved who it is has welcomed us, and the stream still stands."""
@@ -89,13 +112,9 @@ class Directory:
         """As the directory last said; empty before it did."""
         self.place = Place()
         """Where our own pod runs, as the directory last said."""
-        self._connected = registry.gauge("handfast_directory_connected", "1 while a directory's stream stands.")
-        self._reconnects = registry.counter(
-            "handfast_directory_reconnects_total", "Streams that ended or never opened, by reason.", ("reason",)
-        )
-        registry.gauge("handfast_directory_addresses", "Addresses that are watched.").set_function(
-            lambda: len(self._book)
-        )
+        self._connected = table.DIRECTORY_CONNECTED.of(registry)
+        self._reconnects = table.DIRECTORY_RECONNECTS.of(registry)
+        table.DIRECTORY_ADDRESSES.of(registry).set_function(lambda: len(self._book))
         if cache is not None:
             self._book.load(cache.read(), time.monotonic())
             self.place = cache.place
@@ -119,10 +138,18 @@ class Directory:
             self._urgent.set()
         self._waiting += 1
         try:
-            await asyncio.wait((waiter,), timeout=timeout_s)
+            stream, asked_at = self._stream, time.monotonic()
+            await asyncio.wait((waiter,), timeout=min(timeout_s, UNANSWERED_S))
+            if not waiter.done() and timeout_s > UNANSWERED_S:
+                self._doubt(stream, asked_at)
+                await asyncio.wait((waiter,), timeout=timeout_s - UNANSWERED_S)
         finally:
             self._waiting -= 1
         return self._book.known(address)
+
+    def report_soon(self) -> None:
+        """Something changed that others wait to hear of: do not let them wait for the next report."""
+        self._news.set()
 
     async def run(self) -> None:
         """Keep a stream to the directory until cancelled."""
@@ -135,6 +162,12 @@ class Directory:
         finally:
             if self._cache is not None and self._changed.is_set():
                 self._cache.write(self._book.answers())
+
+    def _doubt(self, stream: DirectoryStream | None, asked_at: float) -> None:
+        """A question was not answered on this stream."""
+        if stream is not None and stream is self._stream and stream.heard_at < asked_at:
+            self._urgent.set()
+            stream.give_up(StreamEnded("unanswered", f"the directory was silent for {UNANSWERED_S:.0f} s when asked"))
 
     # --- the book
 
@@ -179,7 +212,7 @@ class Directory:
         failures = 0
         while True:
             began = time.monotonic()
-            reason = await self._one_stream()
+            reason = await self._one_stream(failures)
             self._reconnects.labels(reason).inc()
             failures = 0 if time.monotonic() - began > STABLE_S else failures + 1
             if reason != "renewed":
@@ -196,13 +229,13 @@ class Directory:
         except TimeoutError:
             return
 
-    async def _one_stream(self) -> str:
+    async def _one_stream(self, failures: int) -> str:
         """Open a stream and listen until it ends; the reason."""
         self._renew.clear()
         self._opened_with = self._identity.current
         stream = None
         try:
-            stream = await DirectoryStream.open(self._opened_with.material)
+            stream = await self._open(self._opened_with, failures)
             await self._converse(stream)
         except StreamEnded as error:
             planned = error.reason in {"renewed", "goodbye"}
@@ -212,6 +245,11 @@ class Directory:
                 extra={"reason": error.reason, "detail": str(error)},
             )
             return error.reason
+        except asyncio.CancelledError:
+            if stream is not None and self.connected:
+                # The proxy ends: a pod that lived for seconds would else have told of nothing.
+                stream.send(*self._reporting.next())
+            raise
         except Exception:
             # The supervisor's loop: whatever fails in one stream must not keep the next one from being opened.
             log.exception("the stream to the directory failed in a way of its own")
@@ -221,6 +259,27 @@ class Directory:
             self._set_connected(False)
             if stream is not None:
                 await stream.close()
+
+    async def _open(self, identity: Identity, failures: int) -> DirectoryStream:
+        """A stream, or StreamEnded; no attempt keeps a waiting connection from the next one."""
+        opening = asyncio.ensure_future(DirectoryStream.open(identity.material, self._standing))
+        hurry = asyncio.ensure_future(self._out_of_patience(failures))
+        try:
+            await asyncio.wait((opening, hurry), return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                raise StreamEnded("timeout", "the directory did not answer, and connections wait: another attempt")
+            return await opening
+        finally:
+            opening.cancel()
+            hurry.cancel()
+            await asyncio.gather(opening, hurry, return_exceptions=True)
+
+    async def _out_of_patience(self, failures: int) -> None:
+        """Returns HURRY_S, or more, after somebody begins to wait."""
+        if not self._waiting:
+            self._urgent.clear()
+            await self._urgent.wait()
+        await asyncio.sleep(min(CONNECT_S, HURRY_S * 2 ** min(max(failures - 1, 0), 10)))
 
     async def _converse(self, stream: DirectoryStream) -> NoReturn:
         """Listen, report and keep to the leaves' life, whatever ends first; raises StreamEnded."""
@@ -242,9 +301,12 @@ class Directory:
     async def _listen(self, stream: DirectoryStream) -> NoReturn:
         welcome = await stream.receive()
         if isinstance(welcome, Goodbye):
-            raise StreamEnded("goodbye", f"the directory turned us away: {welcome.reason}")
-        if not isinstance(welcome, Welcome) or welcome.protocol != PROTOCOL:
-            raise StreamEnded("protocol", f"the directory began with {welcome!r}, expected protocol {PROTOCOL}")
+            word = NO_COMMON_VERSION if welcome.reason == NO_COMMON_VERSION else "goodbye"
+            raise StreamEnded(word, f"the directory turned us away: {welcome.detail or welcome.reason}")
+        if not isinstance(welcome, Welcome):
+            raise StreamEnded("protocol", f"the directory began with {welcome!r}, expected its welcome")
+        if SPEAKS.common(welcome.speaks) is None:
+            raise StreamEnded(NO_COMMON_VERSION, no_version_in_common(welcome))
         try:
             self.cluster_ranges = parse_ranges(welcome.cluster_ranges)
         except ValueError as error:
@@ -267,6 +329,8 @@ class Directory:
                     self._changed.set()
             case PolicyUpdate():
                 self._tell_policy(message)
+            case RevokedUpdate(revoked):
+                self._tell_revoked(revoked)
             case Goodbye(reason):
                 raise StreamEnded("goodbye", f"the directory said goodbye: {reason}")
             case Alive() | Welcome() | None:
@@ -278,19 +342,45 @@ class Directory:
         except Exception:
             log.exception("a policy from the directory could not be taken over")
 
+    def _tell_revoked(self, revoked: Revocations) -> None:
+        try:
+            self._on_revoked(revoked)
+        except Exception:
+            log.exception("a list of what is revoked could not be taken over")
+
     async def _report_on(self, stream: DirectoryStream) -> NoReturn:
+        for line in self._reporting.begin():
+            await stream.send_all(line)
         while True:
-            stream.send(fitting(self._report()))
-            await asyncio.sleep(REPORT_EVERY_S)
+            self._news.clear()
+            for line in self._reporting.next():
+                await stream.send_all(line)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPORT_EVERY_S):
+                    await self._news.wait()
+                    await asyncio.sleep(random.uniform(0, REPORT_SOON_S))  # noqa: S311 - jitter, not a secret
 
     async def _age(self, stream: DirectoryStream) -> NoReturn:
         """End the stream for a newer identity, or at the end of the leaves it was opened with."""
         try:
             async with asyncio.timeout(seconds_until(stream.expires_at, self._clock())):
                 await self._renew.wait()
+                if self._objection(stream) is None:
+                    await asyncio.sleep(random.uniform(0, self._move_s))  # noqa: S311 - jitter, not a secret
         except TimeoutError:
             raise StreamEnded("expired", "a leaf of this stream expired: has the operator renewed it?") from None
+        objection = self._objection(stream)
+        if objection is not None:
+            raise StreamEnded(objection.reason, objection.sentence)
         raise StreamEnded("renewed", "a newer identity is loaded")
+
+    def look_again(self) -> None:
+        """End the stream when there is something now against the directory at its other end."""
+        if self._stream is not None and self._objection(self._stream) is not None:
+            self._renew.set()
+
+    def _objection(self, stream: DirectoryStream) -> Objection | None:
+        return self._standing.objection(stream.proof, self._identity.current.material.proof)
 
     def _identity_changed(self, identity: Identity) -> None:
         used = self._opened_with
@@ -300,6 +390,7 @@ class Directory:
         ):
             self._renew.set()
             self._urgent.set()
+        self.report_soon()
 
     def _set_connected(self, connected: bool) -> None:
         self.connected = connected
@@ -314,12 +405,3 @@ def backoff_s(failures: int) -> float:
 def seconds_until(moment: datetime, now: datetime) -> float:
     """Never negative."""
     return max(0.0, (moment - now).total_seconds())
-
-
-def fitting(report: Report) -> Report:
-    """The report, with fewer edges when its line would be longer than the directory reads."""
-    while len(encode(report)) > MAX_SIDECAR_LINE and report.edges:
-        report = Report(
-            report.serial, report.not_after, report.bundle, report.revision, report.edges[: len(report.edges) // 2]
-        )
-    return report

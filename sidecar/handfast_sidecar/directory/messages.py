@@ -9,14 +9,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from handfast_sidecar.identity.revocation import Revocations
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.policy.effective import EffectivePolicy
+from handfast_sidecar.versions import Versions
 
-PROTOCOL: Final = 1
+SPEAKS: Final = Versions(1, 1)
+"""Versions of this protocol. 0.1.0 speaks 1."""
 MAX_LINE: Final = 1 << 20
 """Bytes; a longer line ends the stream. A Service with 5,000 endpoints needs about 800 KB."""
 MAX_SIDECAR_LINE: Final = 1 << 18
-"""Bytes of a line of a sidecar: about 1,000 edges. There are thousands of sidecars, and one directory."""
+"""Bytes of a line of a sidecar: about 1,000 edges; a report of more takes several lines (`directory.reporting`). There
+are thousands of sidecars, and one directory."""
 MAX_WATCHES: Final = 4096
 """Addresses one sidecar may watch at a time; one more ends the stream."""
 ALIVE_EVERY_S: Final = 15
@@ -105,7 +109,7 @@ class Hello:
     """First line of a sidecar. Who speaks is read from the leaf, never from here."""
 
     version: str
-    protocol: int = PROTOCOL
+    speaks: Versions = SPEAKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,16 @@ class Edge:
     bytes_out: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     """Refusals by reason."""
+    open: int = 0
+    """Connections of now; each is among `connections` from its beginning, its bytes come with its end."""
+    last: float = 0.0
+    """Unix time at which a connection last began, ended or was refused; 0: not told."""
+    audited: Mapping[str, int] = field(default_factory=dict)
+    """What would have been refused, by reason, where the policy only audits."""
+    rule: str = ""
+    """The object that decided last, such as `MTLSPolicy shop/orders`."""
+    foreign: bool = False
+    """The peer is a server without a sidecar, which speaks mutual TLS itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +166,19 @@ class Report:
     revision: int
     """Of the policy in force."""
     edges: tuple[Edge, ...] = ()
+    run: str = ""
+    """Names this run of the proxy: with another one all counts begin again."""
+    number: int = 0
+    """Of the report in its run, from 1 on; its lines, where it takes several, have the same."""
+    repeated: bool = False
+    """It was told on an earlier stream, perhaps to another replica: what later reports are compared with, and nothing
+    in it is to be counted."""
+    issuers: tuple[str, ...] = ()
+    """Authority key identifiers, hexadecimal, of the leaves that it needs: its own, and those that its tunnels rest
+    on. Empty in the report of a sidecar that does not tell."""
+    not_before: str = ""
+    """Of the loaded leaf, RFC 3339, UTC: with `not_after` it says when the leaf should have been renewed. Empty in the
+    report of a sidecar that does not tell."""
 
 
 # --- directory -> sidecar
@@ -163,7 +190,7 @@ class Welcome:
 
     version: str
     cluster_ranges: tuple[str, ...] = ()
-    protocol: int = PROTOCOL
+    speaks: Versions = SPEAKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +208,15 @@ class PolicyUpdate:
 
     revision: int
     policy: EffectivePolicy
+    over: int = 0
+    """A higher revision that it replaces all the same: it belongs to a history that the API server has lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedUpdate:
+    """Who is trusted no more: the whole list."""
+
+    revoked: Revocations
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +236,9 @@ class Goodbye:
     """The directory ends this stream; the sidecar turns to another replica."""
 
     reason: str
+    detail: str = ""
+    """A sentence, for the sidecar's log."""
 
 
 FromSidecar = Hello | Watch | Unwatch | Report
-FromDirectory = Welcome | Place | PolicyUpdate | AddressUpdate | Alive | Goodbye
+FromDirectory = Welcome | Place | PolicyUpdate | RevokedUpdate | AddressUpdate | Alive | Goodbye

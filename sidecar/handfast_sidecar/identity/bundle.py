@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from handfast_sidecar.errors import BadCertificate
 
@@ -29,6 +29,11 @@ class Bundle:
     def fingerprint(self) -> str:
         """See `fingerprint`."""
         return fingerprint(self.certificates)
+
+    @property
+    def anchors(self) -> frozenset[str]:
+        """See `anchor`."""
+        return frozenset(map(anchor, self.certificates))
 
 
 def parse_bundle(pem: bytes) -> tuple[x509.Certificate, ...]:
@@ -60,6 +65,15 @@ def fingerprint(certificates: Iterable[x509.Certificate]) -> str:
     for der in sorted({certificate.public_bytes(Encoding.DER) for certificate in certificates}):
         digest.update(der)
     return digest.hexdigest()
+
+
+def anchor(root: x509.Certificate) -> str:
+    """SHA-256 over a root's name and public key, hexadecimal: what makes a trust anchor (RFC 5280 6.1.1 d).
+
+    A root that is issued again with its name and key vouches for the same leaves.
+    """
+    key = root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(root.subject.public_bytes() + key).hexdigest()
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:

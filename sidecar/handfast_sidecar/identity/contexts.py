@@ -7,24 +7,30 @@ it), strict X.509, no tickets and no sessions: a resumed session would outlive t
 
 import os
 import ssl
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL, crypto
 
 from handfast_sidecar.errors import BadCertificate, HandshakeFailed
-from handfast_sidecar.identity.leaf import Leaf, read_peer
+from handfast_sidecar.identity.bundle import anchor
+from handfast_sidecar.identity.leaf import read_peer, read_svid
 from handfast_sidecar.identity.material import MAX_CHAIN, Material
+from handfast_sidecar.identity.proof import Proof
+from handfast_sidecar.identity.verification import CERT_CHAIN_TOO_LONG, refusal
 from handfast_sidecar.policy.effective import TlsVersion
-from handfast_sidecar.wellknown import ALPN_DIRECTORY, ALPN_TUNNEL
+from handfast_sidecar.wellknown import ALPN_DIRECTORY, ALPN_EVIDENCE, ALPN_TUNNEL
 
 _ALPN: Final = ALPN_TUNNEL.encode()
+_ENCODING_DER: Final = 2
+"""`_ssl.ENCODING_DER`, for Python before 3.13."""
 _VERIFY_DEPTH: Final = MAX_CHAIN - 1
 """Intermediates between leaf and root; a chain of MAX_CHAIN certificates has one leaf."""
 _CIPHERS_OF_1_2: Final = {
@@ -33,30 +39,6 @@ _CIPHERS_OF_1_2: Final = {
     "TLS_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
 }
 """What is nearest under TLS 1.2 to each suite of 1.3: forward secret, authenticated encryption, our kind of key."""
-_REASONS: Final = {
-    10: "expired",  # CERT_HAS_EXPIRED
-    9: "not_yet_valid",  # CERT_NOT_YET_VALID
-    2: "untrusted",  # UNABLE_TO_GET_ISSUER_CERT
-    18: "untrusted",  # DEPTH_ZERO_SELF_SIGNED_CERT
-    19: "untrusted",  # SELF_SIGNED_CERT_IN_CHAIN
-    20: "untrusted",  # UNABLE_TO_GET_ISSUER_CERT_LOCALLY
-    21: "untrusted",  # UNABLE_TO_VERIFY_LEAF_SIGNATURE
-    27: "untrusted",  # CERT_UNTRUSTED
-    22: "chain_too_long",  # CERT_CHAIN_TOO_LONG
-    25: "path_length",  # PATH_LENGTH_EXCEEDED
-    7: "bad_signature",  # CERT_SIGNATURE_FAILURE
-    26: "wrong_purpose",  # INVALID_PURPOSE
-    32: "invalid_ca",  # KEYUSAGE_NO_CERTSIGN
-    79: "invalid_ca",  # INVALID_CA
-    89: "invalid_ca",  # CA_BCONS_NOT_CRITICAL
-    92: "invalid_ca",  # CA_CERT_MISSING_KEY_USAGE
-    34: "critical_extension",  # UNHANDLED_CRITICAL_EXTENSION
-    47: "name_constraints",  # PERMITTED_VIOLATION
-    48: "name_constraints",  # EXCLUDED_VIOLATION
-    85: "no_key_identifier",  # MISSING_AUTHORITY_KEY_IDENTIFIER
-    86: "no_key_identifier",  # MISSING_SUBJECT_KEY_IDENTIFIER
-}
-"""The X509_V_ERR_ numbers of openssl/x509_vfy.h, which are part of OpenSSL's ABI."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +78,10 @@ def build_contexts(material: Material, cipher_suites: str = "") -> TlsContexts:
     return TlsContexts(client, server, material, cipher_suites)
 
 
-def verify_failure(connection: SSL.Connection) -> str | None:
-    """Why our side refused the peer's chain in a failed handshake: a stable word, or None when it did not."""
+def verify_failure(connection: SSL.Connection) -> BadCertificate | HandshakeFailed | None:
+    """Why our side refused the peer's chain in a failed handshake, or None when it did not."""
     recorded = connection.get_app_data()
-    return recorded if isinstance(recorded, str) else None
+    return recorded if isinstance(recorded, (BadCertificate, HandshakeFailed)) else None
 
 
 def verified_chain(connection: SSL.Connection) -> tuple[x509.Certificate, ...]:
@@ -154,19 +136,32 @@ def _judge(connection: SSL.Connection, certificate: crypto.X509, error: int, dep
     OpenSSL then never asks `_select_protocol`, and would go on.
     """
     if ok and connection.get_alpn_proto_negotiated() != _ALPN:
-        return _refused(connection, "wrong_alpn")
+        return _refused(connection, HandshakeFailed("wrong_alpn", "the peer names no protocol: is it a sidecar?"))
     return _judge_chain(connection, certificate, error, depth, ok)
 
 
-def _judge_chain(connection: SSL.Connection, _certificate: crypto.X509, error: int, _depth: int, ok: int) -> bool:
-    """OpenSSL's verdict."""
-    return bool(ok) or _refused(connection, _REASONS.get(error) or f"other:{error}")
+def _judge_chain(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+    """OpenSSL's verdict; of a leaf that OpenSSL finds unfit for its use, the rule for SVIDs says more exactly why."""
+    if ok:
+        return True
+    found = refusal(error)
+    if depth == 0 and found.reason in _TOLD_BETTER:
+        try:
+            read_svid(certificate.to_cryptography())
+        except BadCertificate as better:
+            found = better
+        except (ValueError, x509.InvalidVersion):
+            pass
+    return _refused(connection, found)
 
 
-def _refused(connection: SSL.Connection, reason: str) -> bool:
+_TOLD_BETTER: Final = frozenset({"wrong_purpose", "invalid_ca", "key_usage_cert_sign", "other"})
+
+
+def _refused(connection: SSL.Connection, why: BadCertificate | HandshakeFailed) -> bool:
     """Keep the first thing that was wrong, in the connection's application data."""
     if connection.get_app_data() is None:
-        connection.set_app_data(reason)
+        connection.set_app_data(why)
     return False
 
 
@@ -181,24 +176,30 @@ def _select_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes
     raise HandshakeFailed("wrong_alpn", f"the peer offered the protocols {offered!r}, expected {ALPN_TUNNEL!r}")
 
 
-# --- the directory's stream: the same profile in the standard library's TLS, which asyncio streams need
+# --- the directory's streams: the same profile in the standard library's TLS, which asyncio streams need
 
 
 def directory_client_context(material: Material) -> ssl.SSLContext:
     """A sidecar's side. It is made from the material in memory: kubelet removes the files of an older version."""
-    context = _directory_profile(ssl.PROTOCOL_TLS_CLIENT)
     chain = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in material.chain)
     key = material.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    roots = b"".join(certificate.public_bytes(Encoding.DER) for certificate in material.bundle.certificates)
-    context.load_verify_locations(cadata=roots)
+    return stream_client_context(chain, key, material.bundle.certificates, ALPN_DIRECTORY)
+
+
+def stream_client_context(
+    chain: bytes, key: bytes, bundle: Iterable[x509.Certificate], protocol: str
+) -> ssl.SSLContext:
+    """The side that dials the directory, with a PEM chain and key, for one of the directory's protocols (ALPN)."""
+    context = _directory_profile(ssl.PROTOCOL_TLS_CLIENT, protocol)
+    context.load_verify_locations(cadata=b"".join(each.public_bytes(Encoding.DER) for each in bundle))
     with ExitStack() as stack:
-        context.load_cert_chain(stack.enter_context(_in_memory(chain)), stack.enter_context(_in_memory(key)))
+        context.load_cert_chain(stack.enter_context(in_memory(chain)), stack.enter_context(in_memory(key)))
     return context
 
 
 def directory_server_context(certificate_file: Path, key_file: Path, bundle_file: Path) -> ssl.SSLContext:
     """The directory's side, from its files; raises BadCertificate when they cannot be used."""
-    context = _directory_profile(ssl.PROTOCOL_TLS_SERVER)
+    context = _directory_profile(ssl.PROTOCOL_TLS_SERVER, ALPN_DIRECTORY, ALPN_EVIDENCE)
     context.num_tickets = 0
     try:
         context.load_cert_chain(certificate_file, key_file)
@@ -210,37 +211,67 @@ def directory_server_context(certificate_file: Path, key_file: Path, bundle_file
     return context
 
 
-def check_directory_peer(connection: ssl.SSLObject, trust_domain: str) -> Leaf:
+def check_directory_peer(connection: ssl.SSLObject, trust_domain: str, protocol: str = ALPN_DIRECTORY) -> Proof:
     """Who is at the other end of a directory stream; raises HandshakeFailed.
 
     Python lets a handshake go on without a protocol in common, so that is refused here.
     """
-    if connection.selected_alpn_protocol() != ALPN_DIRECTORY:
-        raise HandshakeFailed("wrong_alpn", f"the peer does not speak {ALPN_DIRECTORY!r}: is it Handfast's directory?")
+    if connection.selected_alpn_protocol() != protocol:
+        raise HandshakeFailed("wrong_alpn", f"the peer does not speak {protocol!r}: is it Handfast's directory?")
     der = connection.getpeercert(binary_form=True)
     if der is None:
         raise HandshakeFailed("no_certificate", "the peer sent no certificate")
+    chain = _verified_chain(connection)
+    if len(chain) > MAX_CHAIN + 1:
+        # `ssl` cannot be told a depth.
+        raise HandshakeFailed("chain_too_long", str(refusal(CERT_CHAIN_TOO_LONG)))
     try:
-        return read_peer(x509.load_der_x509_certificate(der), trust_domain)
+        leaf = read_peer(x509.load_der_x509_certificate(der), trust_domain)
+        return Proof(leaf, anchor(x509.load_der_x509_certificate(chain[-1])))
     except BadCertificate as error:
         raise HandshakeFailed(error.reason, str(error)) from error
     except (ValueError, x509.InvalidVersion) as error:
         raise HandshakeFailed("malformed", f"the peer's certificate cannot be parsed: {error}") from error
 
 
-def _directory_profile(protocol: int) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
+def stream_failure(error: ssl.SSLError) -> HandshakeFailed:
+    """Why a handshake of the directory's stream failed, on either side, in the words of tunnels."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        found = refusal(error.verify_code, error.verify_message)
+        return HandshakeFailed(found.reason, str(found))
+    reason = error.reason or ""
+    if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+        return HandshakeFailed("no_certificate", "the client sent no certificate: is it a Handfast sidecar?")
+    if reason in _OTHER_VERSION:
+        return HandshakeFailed("tls_version", f"the peer does not speak TLS 1.3 ({reason})")
+    return HandshakeFailed("tls", f"the TLS handshake failed: {reason or error}")
+
+
+_OTHER_VERSION: Final = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"})
+
+
+def _verified_chain(connection: ssl.SSLObject) -> list[bytes]:
+    """The peer's chain as it was verified, leaf first and root last, as DER."""
+    if sys.version_info >= (3, 13):
+        return connection.get_verified_chain()
+    inner: Any = connection
+    found = inner._sslobj.get_verified_chain()  # noqa: SLF001 - public from 3.13 on
+    return [each.public_bytes(_ENCODING_DER) for each in found]
+
+
+def _directory_profile(side: int, *protocols: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(side)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    context.set_alpn_protocols([ALPN_DIRECTORY])
+    context.set_alpn_protocols(list(protocols))
     return context
 
 
 @contextmanager
-def _in_memory(content: bytes) -> Iterator[str]:
+def in_memory(content: bytes) -> Iterator[str]:
     """A path to bytes that never reach a file system: `ssl` reads certificates and keys from paths alone."""
     descriptor = os.memfd_create("handfast", os.MFD_CLOEXEC)
     try:

@@ -5,11 +5,14 @@ tunnel read the peer's leaf here after the handshake. The one rule: a certificat
 a `Leaf`, or raises BadCertificate with a reason word of its own; nobody looks at the raw certificate afterwards.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from handfast_sidecar.errors import BadCertificate, BadSpiffeId
@@ -31,13 +34,17 @@ class Leaf:
     """The certificate's serial number, lower-case hexadecimal: what a sidecar reports as evidence."""
     not_before: datetime
     not_after: datetime
+    spki_sha256: str = ""
+    """SHA-256 of its SubjectPublicKeyInfo (RFC 5280 4.1.2.7), hexadecimal: what a policy may pin."""
+    issuer: str = ""
+    """Its authority key identifier (RFC 5280 4.2.1.1), hexadecimal: which key signed it; empty where it has none."""
 
 
 def read_svid(certificate: x509.Certificate) -> Leaf:
     """The leaf's facts, or BadCertificate. Validity in time and signatures are OpenSSL's part of the work."""
     try:
         return _read(certificate)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         # The parser reads extensions lazily, so a malformed one surfaces only here.
         raise BadCertificate("malformed", f"the leaf cannot be parsed ({error}): its issuer is broken") from error
 
@@ -72,19 +79,33 @@ def _read(certificate: x509.Certificate) -> Leaf:
         serial=serial_of(certificate),
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
+        spki_sha256=hashlib.sha256(
+            certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        ).hexdigest(),
+        issuer=_issuer(certificate),
     )
+
+
+def key_identifier_of(authority: x509.Certificate) -> str:
+    """The name under which leaves of an authority know it, as `Leaf.issuer` spells it (RFC 5280 4.2.1.2)."""
+    return authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest.hex()
+
+
+def _issuer(certificate: x509.Certificate) -> str:
+    extension = extension_of(certificate, x509.AuthorityKeyIdentifier)
+    return (extension.value.key_identifier or b"").hex() if extension is not None else ""
 
 
 def _check_constraints(certificate: x509.Certificate) -> None:
     """X509-SVID 4.1 and 5.2: a leaf's cA is false; an absent extension means false (RFC 5280 4.2.1.9)."""
-    extension = _extension(certificate, x509.BasicConstraints)
+    extension = extension_of(certificate, x509.BasicConstraints)
     if extension is not None and extension.value.ca:
         raise BadCertificate("ca_as_leaf", "the peer presents a CA certificate as its leaf: a signer is no workload")
 
 
 def _check_key_usage(certificate: x509.Certificate) -> None:
     """X509-SVID 4.3: present and critical, digitalSignature set, keyCertSign and cRLSign not (also 5.2)."""
-    extension = _extension(certificate, x509.KeyUsage)
+    extension = extension_of(certificate, x509.KeyUsage)
     if extension is None:
         raise BadCertificate("no_key_usage", "the leaf has no keyUsage: an X509-SVID must say what its key may do")
     usage = extension.value
@@ -106,7 +127,7 @@ _BOTH_ROLES: Final = (
 
 def _check_extended_key_usage(certificate: x509.Certificate) -> None:
     """X509-SVID 4.4: both client and server authentication; RFC 5280 4.2.1.12: an absent extension allows all."""
-    extension = _extension(certificate, x509.ExtendedKeyUsage)
+    extension = extension_of(certificate, x509.ExtendedKeyUsage)
     if extension is None:
         raise BadCertificate("no_extended_key_usage", "the leaf has no extendedKeyUsage: it must name both roles")
     for role, reason, name in _BOTH_ROLES:
@@ -116,7 +137,7 @@ def _check_extended_key_usage(certificate: x509.Certificate) -> None:
 
 def _spiffe_id(certificate: x509.Certificate) -> SpiffeId:
     """X509-SVID 2: exactly one URI SAN; other kinds of names may stand beside it and mean nothing here."""
-    extension = _extension(certificate, x509.SubjectAlternativeName)
+    extension = extension_of(certificate, x509.SubjectAlternativeName)
     uris = extension.value.get_values_for_type(x509.UniformResourceIdentifier) if extension is not None else []
     if not uris:
         raise BadCertificate("no_uri_san", "the leaf has no URI among its names, so it has no SPIFFE ID")
@@ -135,7 +156,8 @@ def _subject(certificate: x509.Certificate, oid: ObjectIdentifier) -> str:
     return str(values[0].value) if values else ""
 
 
-def _extension(certificate: x509.Certificate, kind: type[E]) -> x509.Extension[E] | None:
+def extension_of(certificate: x509.Certificate, kind: type[E]) -> x509.Extension[E] | None:
+    """An extension, when the certificate has it."""
     try:
         return certificate.extensions.get_extension_for_class(kind)
     except x509.ExtensionNotFound:

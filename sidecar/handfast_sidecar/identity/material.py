@@ -20,8 +20,9 @@ from OpenSSL import crypto
 
 from handfast_sidecar.config.document import SidecarConfig
 from handfast_sidecar.errors import BadCertificate, BadConfig
-from handfast_sidecar.identity.bundle import Bundle, parse_bundle
+from handfast_sidecar.identity.bundle import Bundle, anchor, parse_bundle
 from handfast_sidecar.identity.leaf import Leaf, read_peer
+from handfast_sidecar.identity.proof import Proof
 from handfast_sidecar.wellknown import FILE_BUNDLE, FILE_CERTIFICATE, FILE_CONFIG, FILE_KEY
 
 DATA_LINK: Final = "..data"
@@ -49,11 +50,34 @@ class Material:
     leaf: Leaf
     fingerprint: str
     """Of the bundle: see `bundle.fingerprint`."""
+    root: str
+    """The trust anchor that vouches for the leaf: see `bundle.anchor`."""
+    anchors: frozenset[str]
+    """Of the whole bundle."""
+
+    @property
+    def proof(self) -> Proof:
+        """What peers are shown."""
+        return Proof(self.leaf, self.root)
 
     @property
     def expires_at(self) -> datetime:
         """When the first certificate of the chain expires: peers refuse us from then on."""
         return min(certificate.not_valid_after_utc for certificate in self.chain)
+
+    def check_pod(self, uid: str) -> None:
+        """Raise BadCertificate when the leaf is another pod's; an empty UID is not known."""
+        if uid and self.leaf.pod_uid != uid:
+            raise BadCertificate(
+                "wrong_identity",
+                f"the leaf is that of {self.leaf.spiffe_id}, of the pod with the UID {self.leaf.pod_uid or 'none'}, and"
+                f" this pod's is {uid}: who wrote it into this pod's Secret?",
+            )
+
+    @property
+    def valid_from(self) -> datetime:
+        """When the last certificate of the chain begins: whose clock is before it refuses us."""
+        return max(certificate.not_valid_before_utc for certificate in self.chain)
 
     def expired(self, now: datetime) -> bool:
         """Whether peers refuse this material. It is still loaded: an expired leaf can be seen, a missing one cannot."""
@@ -98,8 +122,8 @@ def parse_material(certificate: bytes, key: bytes, bundle: bytes, config: bytes)
         raise BadCertificate("key_mismatch", f"{FILE_KEY} is not the key of the leaf in {FILE_CERTIFICATE}")
     leaf = read_peer(chain[0], settings.trust_domain)
     trusted = Bundle(settings.trust_domain, parse_bundle(bundle))
-    _verify(chain, trusted)
-    return Material(chain, private, trusted, settings, leaf, trusted.fingerprint)
+    root = anchor(_verify(chain, trusted))
+    return Material(chain, private, trusted, settings, leaf, trusted.fingerprint, root, trusted.anchors)
 
 
 def _read(path: Path) -> bytes:
@@ -137,15 +161,15 @@ def _parse_key(pem: bytes) -> Key:
     return key
 
 
-def _verify(chain: tuple[x509.Certificate, ...], bundle: Bundle) -> None:
-    """The chain leads to the bundle, whatever the time is."""
+def _verify(chain: tuple[x509.Certificate, ...], bundle: Bundle) -> x509.Certificate:
+    """The root in the bundle that the chain leads to, whatever the time is."""
     store = crypto.X509Store()
     for certificate in bundle.certificates:
         store.add_cert(crypto.X509.from_cryptography(certificate))
     store.set_flags(crypto.X509StoreFlags.X509_STRICT | _NO_CHECK_TIME)
     leaf, *others = (crypto.X509.from_cryptography(certificate) for certificate in chain)
     try:
-        crypto.X509StoreContext(store, leaf, others).verify_certificate()
+        return crypto.X509StoreContext(store, leaf, others).get_verified_chain()[-1].to_cryptography()
     except crypto.X509StoreContextError as error:
         raise BadCertificate(
             "untrusted", f"the chain in {FILE_CERTIFICATE} does not lead to a root in {FILE_BUNDLE}: {error}"

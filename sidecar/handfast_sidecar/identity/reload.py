@@ -17,6 +17,7 @@ from handfast_sidecar.identity.clock import Clock, utc_now
 from handfast_sidecar.identity.contexts import TlsContexts, build_contexts
 from handfast_sidecar.identity.leaf import Leaf
 from handfast_sidecar.identity.material import DATA_LINK, Material, read_material
+from handfast_sidecar.observe import table
 from handfast_sidecar.observe.metrics import Registry
 from handfast_sidecar.wellknown import FILE_BUNDLE, FILE_CERTIFICATE, FILE_CONFIG, FILE_KEY
 
@@ -24,8 +25,10 @@ log = logging.getLogger(__name__)
 
 POLL_S: Final = 1.0
 """Seconds between looks at the link. kubelet needs 30 to 100 s to project a change, and a look is one system call."""
-SHORT_LIFE: Final = timedelta(minutes=15)
-"""Below this life a leaf is renewed at a third of it, because kubelet may take a good part of it to project."""
+RENEW_PART: Final = 3
+"""The operator begins to renew a leaf after a third of its life, which it counts from issuance."""
+BACKDATE: Final = timedelta(minutes=4)
+"""By this much `notBefore` is earlier than issuance."""
 
 Listener = Callable[["Identity"], None]
 
@@ -51,30 +54,26 @@ class IdentityKeeper:
         registry: Registry,
         *,
         cipher_suites: str = "",
+        pod_uid: str = "",
         poll_s: float = POLL_S,
         clock: Clock = utc_now,
     ) -> None:
         self._directory = directory
         self._cipher_suites = cipher_suites
+        self._pod_uid = pod_uid
         self._poll_s = poll_s
         self._clock = clock
         self._current: Identity | None = None
         self._listeners: list[Listener] = []
         self._seen: object = None
         self._complained = ""
-        self._expires = registry.gauge(
-            "handfast_certificate_expiration_timestamp_seconds", "When the loaded leaf expires, in Unix time."
-        )
-        self._renews = registry.gauge(
-            "handfast_certificate_renewal_timestamp_seconds",
-            "When the operator begins to renew the loaded leaf, in Unix time, without its jitter.",
-        )
-        self._reloads = registry.counter("handfast_identity_reloads_total", "Identities loaded after the first one.")
-        self._failures = registry.counter(
-            "handfast_identity_reload_failures_total",
-            "Versions of the pod's Secret that were refused; the identity before them stays in use.",
-            ("reason",),
-        )
+        self._refused = ""
+        """What is wrong with the newest version of the Secret."""
+        self._expires = table.LEAF_ENDS.of(registry)
+        self._renews = table.LEAF_RENEWED.of(registry)
+        self._reloads = table.IDENTITY_RELOADS.of(registry)
+        self._failures = table.IDENTITY_FAILURES.of(registry)
+        table.IDENTITY_REFUSED.of(registry).set_function(lambda: bool(self._refused))
 
     @property
     def current(self) -> Identity:
@@ -83,9 +82,24 @@ class IdentityKeeper:
             raise RuntimeError("the identity is used before load_first")
         return self._current
 
-    def expired(self) -> bool:
-        """Whether peers refuse the identity in use."""
-        return self.current.material.expired(self._clock())
+    def trouble(self) -> str:
+        """Why peers refuse the identity in use, and what to look at; empty: they do not."""
+        material, now = self.current.material, self._clock()
+        refused = f". The newest version of the Secret is refused: {self._refused}" if self._refused else ""
+        if material.expired(now):
+            ago = str(now - material.expires_at).partition(".")[0]
+            return (
+                f"the certificate expired at {material.expires_at.isoformat()}, {ago} ago: is handfast-controller"
+                f" running, and is this node's clock right ({now.isoformat(timespec='seconds')})? Events of the pod say"
+                f" why it was not renewed{refused}"
+            )
+        if now < material.valid_from:
+            return (
+                f"the certificate is valid from {material.valid_from.isoformat()} on, and this node's clock says"
+                f" {now.isoformat(timespec='seconds')}: it is behind, or that of handfast-controller's node is ahead"
+                f"{refused}"
+            )
+        return ""
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` with every later identity; it must not block."""
@@ -95,9 +109,11 @@ class IdentityKeeper:
         """Read the directory; raises BadCertificate or BadConfig, because without an identity there is no sidecar."""
         self._seen = _version(self._directory)
         material = read_material(self._directory)
+        material.check_pod(self._pod_uid)
         self._adopt(Identity(material, build_contexts(material, self._cipher_suites)))
-        if material.expired(self._clock()):
-            log.error("the leaf has expired, peers refuse it until the operator renews it", extra=_fields(material))
+        trouble = self.trouble()
+        if trouble:
+            log.error("peers refuse the leaf", extra={"detail": trouble, **_fields(material)})
         return self.current
 
     async def run(self) -> None:
@@ -118,10 +134,11 @@ class IdentityKeeper:
         try:
             identity = self._read()
         except HandfastError as error:
+            self._refused = str(error)
             self._complain(version, error)
             self._seen = version
             return False
-        self._seen, self._complained = version, ""
+        self._seen, self._complained, self._refused = version, "", ""
         if identity is None:
             return False
         self._adopt(identity)
@@ -134,6 +151,7 @@ class IdentityKeeper:
     def _read(self) -> Identity | None:
         """What the directory holds, or None when it holds what is in use."""
         material, current = read_material(self._directory), self.current
+        material.check_pod(self._pod_uid or current.leaf.pod_uid)
         if material.same_identity(current.material):
             if material.config == current.material.config:
                 return None
@@ -141,14 +159,21 @@ class IdentityKeeper:
         now = self._clock()
         if material.expired(now) and not current.material.expired(now):
             raise BadCertificate("expired", "the new leaf has expired already, and the one in use has not")
+        if now < material.valid_from and not current.material.expired(now) and current.material.valid_from <= now:
+            # A controller whose clock is ahead would otherwise take the whole mesh down with its next renewals.
+            raise BadCertificate(
+                "not_yet_valid",
+                f"the new leaf is valid from {material.valid_from.isoformat()} on, and until then the one in use stays:"
+                " the clock of handfast-controller's node is ahead, or this node's is behind",
+            )
         return Identity(material, build_contexts(material, self._cipher_suites))
 
     def _adopt(self, identity: Identity) -> None:
         leaf = identity.leaf
-        life = leaf.not_after - leaf.not_before
+        issued = leaf.not_before + BACKDATE
         self._current = identity
         self._expires.set(identity.material.expires_at.timestamp())
-        self._renews.set((leaf.not_before + life / (3 if life < SHORT_LIFE else 2)).timestamp())
+        self._renews.set((issued + (leaf.not_after - issued) / RENEW_PART).timestamp())
 
     def _complain(self, version: object, error: HandfastError) -> None:
         """Count and log a failure once, however often the same version is looked at."""

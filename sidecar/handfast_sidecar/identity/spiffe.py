@@ -5,7 +5,7 @@ two spellings of one name are how authorisation is walked around.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from handfast_sidecar.errors import BadSpiffeId
@@ -24,6 +24,11 @@ class SpiffeId:
     trust_domain: str
     path: str
     """With its leading slash: `/ns/shop/sa/cart`."""
+    _text: str = field(init=False, repr=False, compare=False)
+    """Put together once: it is asked for at every connection."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_text", f"{SCHEME}{self.trust_domain}{self.path}")
 
     @classmethod
     def parse(cls, uri: str) -> "SpiffeId":
@@ -49,7 +54,7 @@ class SpiffeId:
         return cls.parse(f"{SCHEME}{trust_domain}/ns/{namespace}/sa/{service_account}")
 
     def __str__(self) -> str:
-        return f"{SCHEME}{self.trust_domain}{self.path}"
+        return self._text
 
 
 def check_trust_domain(name: str) -> str:

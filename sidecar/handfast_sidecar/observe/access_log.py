@@ -41,6 +41,10 @@ class ConnectionRecord:
     """The object whose rule decided, such as `MTLSPolicy shop/orders`."""
     reason: str = ""
     """Why it was refused, or how it ended when it did not end by itself."""
+    audited: str = ""
+    """The reason for which the policy would have refused it, if it did more than audit."""
+    detail: str = ""
+    """What the policy has against it, in a sentence."""
 
 
 def write(record: ConnectionRecord) -> None:
@@ -72,4 +76,8 @@ def as_line(record: ConnectionRecord, level: str, now: float) -> str:
         line += f',"rule":{quoted(record.rule)}'
     if record.reason:
         line += f',"reason":{quoted(record.reason)}'
+    if record.audited:
+        line += f',"audited":{quoted(record.audited)}'
+    if record.detail:
+        line += f',"detail":{quoted(record.detail)}'
     return line + "}"

@@ -17,6 +17,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from handfast_sidecar.errors import BadInput
+from handfast_sidecar.observe import table
 from handfast_sidecar.observe.http_request import END_OF_HEAD, MAX_HEAD, Request, may_become_request, parse_request
 from handfast_sidecar.observe.metrics import CONTENT_TYPE, Registry
 
@@ -77,9 +78,7 @@ class AdminServer:
         self._timeout_s = timeout_s
         self._open: Tally[str] = Tally()
         self._servers: list[asyncio.Server] = []
-        self._bad = registry.counter(
-            "handfast_admin_bad_requests_total", "Connections to the admin port that were refused.", ("reason",)
-        )
+        self._bad = table.ADMIN_BAD_REQUESTS.of(registry)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Begin to serve bound sockets, one of each address family, which become the server's."""

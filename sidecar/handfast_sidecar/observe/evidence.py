@@ -5,7 +5,7 @@ The one rule: memory is bounded whatever arrives. A table holds 512 edges; what 
 """
 
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Final
 
 from handfast_sidecar.directory.messages import Edge, Report
@@ -17,25 +17,49 @@ MAX_REASONS: Final = 32
 """Per edge: reasons are words of ours, so this is never reached."""
 OTHER: Final = "other"
 
-_Key = tuple[str, str, int, bool]
+_Key = tuple[str, str, int, bool, bool]
 
 
 class EdgeCounts:
     """The counts of one edge: look it up once per connection, add to it as often as needed."""
 
-    __slots__ = ("bytes_in", "bytes_out", "connections", "refused")
+    __slots__ = ("audited", "bytes_in", "bytes_out", "connections", "last", "open", "refused", "rule")
 
     def __init__(self) -> None:
-        self.connections = 0
-        self.bytes_in = 0
-        self.bytes_out = 0
+        self.connections = self.open = 0
+        self.bytes_in = self.bytes_out = 0
+        self.last = 0.0
+        self.rule = ""
         self.refused: dict[str, int] = {}
+        self.audited: dict[str, int] = {}
 
-    def refuse(self, reason: str) -> None:
+    def opened(self, now: float, rule: str = "", audited: str = "") -> None:
+        """A connection began, at this Unix time; `audited`: why it would have been refused."""
+        self.connections += 1
+        self.open += 1
+        self.last = now
+        if rule:
+            self.rule = rule
+        if audited:
+            self.audit(audited)
+
+    def audit(self, reason: str) -> None:
+        """Count what would have been refused, by its reason."""
+        _add(self.audited, reason)
+
+    def closed(self, now: float, bytes_in: int, bytes_out: int) -> None:
+        """One that had begun ended: until then the edge was in use."""
+        self.open -= 1
+        self.last = now
+        self.bytes_in += bytes_in
+        self.bytes_out += bytes_out
+
+    def refuse(self, reason: str, now: float, rule: str = "") -> None:
         """Count a refusal by its reason."""
-        if reason not in self.refused and len(self.refused) >= MAX_REASONS:
-            reason = OTHER
-        self.refused[reason] = self.refused.get(reason, 0) + 1
+        self.last = now
+        if rule:
+            self.rule = rule
+        _add(self.refused, reason)
 
 
 class EdgeTable:
@@ -46,14 +70,15 @@ class EdgeTable:
         self._folded: dict[_Key, EdgeCounts] = {}
         self._plaintext = 0
 
-    def edge(self, direction: str, peer: str, port: int, *, encrypted: bool) -> EdgeCounts:
-        """The counts for a peer (a SPIFFE ID, or an address) at a port; `direction` is `in` or `out`."""
-        key = (direction, peer, port, encrypted)
+    def edge(self, direction: str, peer: str, port: int, *, encrypted: bool, foreign: bool = False) -> EdgeCounts:
+        """The counts for a peer (a SPIFFE ID, or an address) at a port; `direction` is `in` or `out`, `foreign` as in
+        `Edge`."""
+        key = (direction, peer, port, encrypted, foreign)
         found = self._edges.get(key)
         if found is not None:
             return found
         if len(self._edges) >= MAX_EDGES or (not encrypted and self._plaintext >= MAX_PLAINTEXT_EDGES):
-            return self._folded.setdefault((direction, OTHER, 0, encrypted), EdgeCounts())
+            return self._folded.setdefault((direction, OTHER, 0, encrypted, foreign), EdgeCounts())
         self._plaintext += not encrypted
         return self._edges.setdefault(key, EdgeCounts())
 
@@ -69,18 +94,41 @@ class EdgeTable:
                 bytes_in=counts.bytes_in,
                 bytes_out=counts.bytes_out,
                 refused=dict(counts.refused),
+                open=counts.open,
+                last=round(counts.last, 3),
+                audited=dict(counts.audited),
+                rule=counts.rule,
+                foreign=foreign,
             )
             for table in (self._edges, self._folded)
-            for (direction, peer, port, encrypted), counts in table.items()
+            for (direction, peer, port, encrypted, foreign), counts in table.items()
         )
 
 
-def report(material: Material, revision: int, edges: Callable[[], tuple[Edge, ...]]) -> Report:
-    """What the sidecar runs with and whom it talks to, as of now; `revision` is that of the policy in force."""
+def _add(counts: dict[str, int], reason: str) -> None:
+    if reason not in counts and len(counts) >= MAX_REASONS:
+        reason = OTHER
+    counts[reason] = counts.get(reason, 0) + 1
+
+
+def report(
+    material: Material, revision: int, edges: Callable[[], tuple[Edge, ...]], issuers: tuple[str, ...]
+) -> Report:
+    """What the sidecar runs with and whom it talks to, as of now.
+
+    revision  that of the policy in force
+    issuers   whose signatures it needs: see `tunnel.resting`
+    """
     return Report(
         serial=material.leaf.serial,
-        not_after=material.leaf.not_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        not_after=_text(material.leaf.not_after),
         bundle=material.fingerprint,
         revision=revision,
         edges=edges(),
+        issuers=issuers,
+        not_before=_text(material.leaf.not_before),
     )
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -5,9 +5,11 @@ holds a bounded number of label sets; what comes later is folded into one whose 
 a peer sends can grow the memory.
 """
 
+import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Generic, TypeVar
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -31,6 +33,19 @@ class CounterValue:
 
     def read(self) -> float:
         return self.value
+
+
+class AskedCounterValue(CounterValue):
+    """One that somebody else counts, and that is asked for at each scrape."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, source: Callable[[], float]) -> None:
+        super().__init__()
+        self.source = source
+
+    def read(self) -> float:
+        return self.source()
 
 
 class GaugeValue:
@@ -59,7 +74,23 @@ class GaugeValue:
         return self.source() if self.source is not None else self.value
 
 
-V = TypeVar("V", CounterValue, GaugeValue)
+class HistogramValue:
+    """How many took how long."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        """Of each bucket alone; the last one is the infinite one."""
+        self.sum: float = 0
+
+    def observe(self, amount: float) -> None:
+        self.counts[bisect_left(self.bounds, amount)] += 1
+        self.sum += amount
+
+
+V = TypeVar("V", CounterValue, GaugeValue, HistogramValue)
 
 
 class Family(Generic[V]):
@@ -102,14 +133,16 @@ class Family(Generic[V]):
 
     def render(self) -> str:
         """The family in the text format."""
-        lines = [f"# HELP {self.name} {_escape_help(self.help)}", f"# TYPE {self.name} {self.kind}"]
-        for values, value in sorted(self._values.items()):
-            pairs = zip(self.label_names, values, strict=True)
-            labels = ",".join(f'{name}="{_escape_label(text)}"' for name, text in pairs)
-            lines.append(
-                f"{self.name}{{{labels}}} {_number(value.read())}" if labels else f"{self.name} {_number(value.read())}"
-            )
-        return "\n".join(lines) + "\n"
+        head = f"# HELP {self.name} {_escape_help(self.help)}\n# TYPE {self.name} {self.kind}\n"
+        return head + "".join(self._render(values) for values in sorted(self._values))
+
+    def _render(self, values: tuple[str, ...]) -> str:
+        """The lines of one value."""
+        pairs = zip(self.label_names, values, strict=True)
+        labels = [f'{name}="{_escape_label(text)}"' for name, text in pairs]
+        return "".join(
+            _line(self.name + end, labels + le, number) for end, le, number in _samples(self._values[values])
+        )
 
 
 class Counter(Family[CounterValue]):
@@ -117,6 +150,10 @@ class Counter(Family[CounterValue]):
 
     def inc(self, amount: float = 1) -> None:
         self.labels().inc(amount)
+
+    def set_function(self, source: Callable[[], float]) -> None:
+        """Ask `source` at each scrape, which counts already."""
+        self._values[()] = AskedCounterValue(source)
 
 
 class Gauge(Family[GaugeValue]):
@@ -136,11 +173,18 @@ class Gauge(Family[GaugeValue]):
         self.labels().set_function(source)
 
 
+class Histogram(Family[HistogramValue]):
+    """A family of histograms; without labels it is its own only value."""
+
+    def observe(self, amount: float) -> None:
+        self.labels().observe(amount)
+
+
 class Registry:
     """All metrics of a process."""
 
     def __init__(self) -> None:
-        self._families: dict[str, Counter | Gauge] = {}
+        self._families: dict[str, Counter | Gauge | Histogram] = {}
 
     def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
         """The counter of this name; asking twice gives the same one, a different declaration raises ValueError."""
@@ -149,6 +193,11 @@ class Registry:
     def gauge(self, name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
         """The gauge of this name; asking twice gives the same one, a different declaration raises ValueError."""
         return self._add(Gauge("gauge", name, text, tuple(labels), GaugeValue), Gauge)
+
+    def histogram(self, name: str, text: str, labels: Sequence[str], bounds: tuple[float, ...]) -> Histogram:
+        """The histogram of this name; `bounds` ascend, and the infinite bucket is not among them."""
+        family = Histogram("histogram", name, text, tuple(labels), lambda: HistogramValue(bounds))
+        return self._add(family, Histogram)
 
     def render(self) -> str:
         """Everything, in the text format, sorted by name."""
@@ -161,7 +210,25 @@ class Registry:
         return known
 
 
-F = TypeVar("F", Counter, Gauge)
+F = TypeVar("F", Counter, Gauge, Histogram)
+
+
+def _line(name: str, labels: Sequence[str], number: float) -> str:
+    return f"{name}{{{','.join(labels)}}} {_number(number)}\n" if labels else f"{name} {_number(number)}\n"
+
+
+Samples = Iterator[tuple[str, list[str], float]]
+
+
+def _samples(value: CounterValue | GaugeValue | HistogramValue) -> Samples:
+    """Each line of a value: the ending of its name, labels of its own, the number."""
+    if not isinstance(value, HistogramValue):
+        yield "", [], value.read()
+        return
+    for bound, below in zip((*value.bounds, math.inf), itertools.accumulate(value.counts), strict=True):
+        yield "_bucket", [f'le="{_number(bound)}"'], below
+    yield "_sum", [], value.sum
+    yield "_count", [], sum(value.counts)
 
 
 def _escape_help(text: str) -> str:

@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from handfast_sidecar.config.ports import is_port, port_number
 from handfast_sidecar.errors import BadInput
+from handfast_sidecar.policy.authorisation import RuleSet
+from handfast_sidecar.policy.limits import Limits
+from handfast_sidecar.policy.outgoing import ALL_GOES_OUT, OutboundPolicy
 
 DEFAULT_ORIGIN: Final = "default"
+NO_RULES: Final = RuleSet(())
 
 
 class Mode(StrEnum):
@@ -49,13 +54,52 @@ class ForeignRule:
     origin: str = DEFAULT_ORIGIN
 
 
+class Enforcement(StrEnum):
+    """What becomes of a refusal."""
+
+    ENFORCE = "Enforce"
+    AUDIT = "Audit"
+    """It is told and counted, and the connection passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnforcementRule:
+    """The word, and the object that said it."""
+
+    enforcement: Enforcement = Enforcement.ENFORCE
+    origin: str = DEFAULT_ORIGIN
+
+
+ENFORCED: Final = EnforcementRule()
+
+
+@dataclass(frozen=True, slots=True)
+class AllowRules:
+    """Who may connect: nobody else, with the object that says so, for the refusals that come of it."""
+
+    rules: RuleSet
+    origin: str
+
+    def next_expiry(self, now: float) -> int | None:
+        """When the next of its rules ends, in Unix seconds: who was let in by it may not stay. None: none does."""
+        return self.rules.next_end(now)
+
+
 @dataclass(frozen=True, slots=True)
 class EffectivePolicy:
-    """What one pod accepts: a mode, the ports that differ from it, and those that are open to foreign clients."""
+    """What one pod accepts and sends: modes, who may connect, what becomes of a refusal, limits, and what goes out."""
 
     default: ModeRule = ModeRule(Mode.PERMISSIVE)
     ports: Mapping[int, ModeRule] = field(default_factory=dict)
+    """Ports whose mode differs."""
     foreign: ForeignRule = ForeignRule()
+    allow: AllowRules | None = None
+    """None: every identity of the trust domain."""
+    deny: RuleSet = NO_RULES
+    enforcement: EnforcementRule = ENFORCED
+    limits: Limits | None = None
+    """None: nobody set any."""
+    outbound: OutboundPolicy = ALL_GOES_OUT
 
     def rule_for(self, port: int) -> ModeRule:
         """The rule of a container port; a port entry beats the workload's mode."""
@@ -73,6 +117,16 @@ class EffectivePolicy:
                 "minVersion": self.foreign.min_version.value,
                 "from": self.foreign.origin,
             }
+        if self.allow is not None:
+            document["allow"] = {"rules": self.allow.rules.to_json(), "from": self.allow.origin}
+        if self.deny.rules:
+            document["deny"] = self.deny.to_json()
+        if self.enforcement != ENFORCED:
+            document["enforcement"] = {"value": self.enforcement.enforcement.value, "from": self.enforcement.origin}
+        if self.limits is not None:
+            document["limits"] = self.limits.to_json()
+        if self.outbound != ALL_GOES_OUT:
+            document["outbound"] = self.outbound.to_json()
         return document
 
     @classmethod
@@ -87,6 +141,11 @@ class EffectivePolicy:
             default=_rule_from_json(document, "policy"),
             ports={_port(key): _rule_from_json(value, f"policy.ports.{key}") for key, value in ports.items()},
             foreign=_foreign_from_json(document["foreign"]) if "foreign" in document else ForeignRule(),
+            allow=_allow_from_json(document["allow"]) if "allow" in document else None,
+            deny=RuleSet.from_json(document["deny"], "policy.deny") if "deny" in document else NO_RULES,
+            enforcement=_enforcement_from_json(document["enforcement"]) if "enforcement" in document else ENFORCED,
+            limits=Limits.from_json(document["limits"]) if "limits" in document else None,
+            outbound=OutboundPolicy.from_json(document["outbound"]) if "outbound" in document else ALL_GOES_OUT,
         )
 
 
@@ -107,7 +166,7 @@ def _foreign_from_json(document: Any) -> ForeignRule:
     if not isinstance(document, dict):
         raise BadInput(f"policy.foreign: expected an object, found {type(document).__name__}")
     ports = document.get("ports")
-    if not isinstance(ports, list) or not all(type(port) is int and 0 < port < 65536 for port in ports):
+    if not isinstance(ports, list) or not all(map(is_port, ports)):
         raise BadInput(f"policy.foreign.ports: expected a list of port numbers, found {ports!r}")
     try:
         oldest = TlsVersion(document["minVersion"])
@@ -118,7 +177,26 @@ def _foreign_from_json(document: Any) -> ForeignRule:
     return ForeignRule(frozenset(ports), oldest, str(document.get("from", DEFAULT_ORIGIN)))
 
 
+def _allow_from_json(document: Any) -> AllowRules:
+    if not isinstance(document, dict):
+        raise BadInput(f"policy.allow: expected an object, found {type(document).__name__}")
+    return AllowRules(
+        RuleSet.from_json(document.get("rules"), "policy.allow.rules", may_end=True),
+        str(document.get("from", DEFAULT_ORIGIN)),
+    )
+
+
+def _enforcement_from_json(document: Any) -> EnforcementRule:
+    try:
+        return EnforcementRule(Enforcement(document["value"]), str(document.get("from", DEFAULT_ORIGIN)))
+    except (KeyError, TypeError, ValueError):
+        raise BadInput(
+            f"policy.enforcement.value: expected one of {', '.join(Enforcement)}, found {document!r:.80}"
+        ) from None
+
+
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65536):
+    port = port_number(text)
+    if port is None:
         raise BadInput(f"policy.ports: {text!r} is no port number")
-    return int(text)
+    return port

@@ -2,13 +2,19 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from handfast_sidecar.identity.spiffe import SpiffeId
+from handfast_sidecar.identity.standing import OBJECTIONS
 from handfast_sidecar.tunnel.connection import Tunnel
+from handfast_sidecar.versions import NO_COMMON_VERSION
+
+if TYPE_CHECKING:
+    from handfast_sidecar.observe.evidence import EdgeCounts
 
 OK = "ok"
 """The reason of a connection that ended as its two ends ended it."""
+_AGAINST_THE_PEER = OBJECTIONS | {NO_COMMON_VERSION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,10 @@ class Protection:
     version: str
     cipher: str
     group: str
+    spki_sha256: str = ""
+    """The key that the peer has proven to hold, as `identity.leaf.Leaf` has it."""
+    issuers: tuple[str, ...] = ()
+    """Of the leaves of both sides, as `identity.leaf.Leaf` has them."""
 
 
 @dataclass(slots=True)
@@ -43,10 +53,24 @@ class Connection:
     rule: str = ""
     """The policy that decided."""
     reason: str = OK
+    audited: str = ""
+    """The reason for which it would have been refused, where the policy only audits."""
     refused: bool = False
     opened: bool = False
     """Whether the journal was told that it is carried."""
+    detail: str = ""
+    """What the policy has against it, in a sentence: why it was refused or ended, or would have been."""
     started: float = field(default_factory=time.monotonic)
+    edge: "EdgeCounts | None" = None
+    """Where the journal counts it, from its opening on."""
+
+    def broken(self, reason: str) -> str:
+        """The reason of a stream's abort: this one, unless its tunnel was ended for what there is against the peer."""
+        tunnel = self.tunnel
+        if tunnel is None or tunnel.ended not in _AGAINST_THE_PEER:
+            return reason
+        self.detail = tunnel.detail
+        return tunnel.ended
 
 
 class Journal(Protocol):
@@ -54,6 +78,9 @@ class Journal(Protocol):
 
     def connection_opened(self, connection: Connection) -> None:
         """Both applications are connected, as far as this side knows."""
+
+    def connection_audited(self, connection: Connection) -> None:
+        """It passes only because the policy does no more than audit; `audited` and `detail` say what there is."""
 
     def connection_over(self, connection: Connection) -> None:
         """It ended, or was refused."""

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 
 from handfast_sidecar.config.upstreams import Upstream, is_address
 from handfast_sidecar.identity.reload import Identity
+from handfast_sidecar.identity.standing import Standing
 from handfast_sidecar.traffic.connection import Connection
 from handfast_sidecar.traffic.dial import dial
 from handfast_sidecar.traffic.foreign import to_upstream
@@ -31,10 +32,13 @@ class Upstreams:
         outbound: Outbound,
         identity: Callable[[], Identity],
         names: Names | None = None,
+        *,
+        standing: Standing | None = None,
     ) -> None:
         self._by_port = {each.local_port: each for each in upstreams}
         self._outbound = outbound
         self._identity = identity
+        self._standing = standing or Standing(identity)
         self._names = names or Names()
 
     def listen(self) -> list[socket.socket]:
@@ -74,6 +78,7 @@ class Upstreams:
             self._identity(),
             upstream.spiffe_id,
             host=upstream.host,
+            standing=self._standing,
             finished=self._outbound.plain_over,
         )
 

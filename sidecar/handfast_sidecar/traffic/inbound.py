@@ -6,18 +6,21 @@ A sidecar is no open relay: it connects to its own pod's addresses alone, and ne
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Final
 
 from handfast_sidecar.identity.reload import Identity
-from handfast_sidecar.identity.spiffe import SpiffeId
+from handfast_sidecar.identity.standing import Standing
 from handfast_sidecar.loop.deadlines import Deadlines
 from handfast_sidecar.policy.in_force import PolicyInForce
-from handfast_sidecar.policy.verdict import Verdict, plaintext_verdict, tunnel_verdict
-from handfast_sidecar.traffic.connection import Connection, Journal
+from handfast_sidecar.policy.verdict import Verdict
+from handfast_sidecar.traffic.connection import OK, Connection, Journal
 from handfast_sidecar.traffic.dial import dial
+from handfast_sidecar.traffic.judge import Judge, OnItsWay, Waiting
+from handfast_sidecar.traffic.limits import ConnectionLimits
+from handfast_sidecar.traffic.live import Live
 from handfast_sidecar.traffic.original_destination import original_destination
-from handfast_sidecar.traffic.plain import PlainRelay
+from handfast_sidecar.traffic.plain import PlainRelay, foreign_issuers
 from handfast_sidecar.traffic.proxy_header import Caller, proxy_header
 from handfast_sidecar.traffic.relay import Relay
 from handfast_sidecar.traffic.server_stream import ServerStream
@@ -49,20 +52,26 @@ class Inbound:
         journal: Journal,
         identity: Callable[[], Identity],
         *,
+        standing: Standing | None = None,
         proxy_protocol_ports: frozenset[int] = frozenset(),
         destination_of: Callable[[socket.socket, str], tuple[str, int]] = original_destination,
     ) -> None:
         self._policy = policy
         self._pod_ips = pod_ips
-        self._trust_domain = trust_domain
         self._journal = journal
         self.proxy_protocol_ports = proxy_protocol_ports
         """On these the application is told who calls."""
         self._destination_of = destination_of
         self._identity = identity
+        self.standing = standing or Standing(identity)
         self._foreign: ForeignPort | None = None
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._waiting: dict[asyncio.Task[None], Waiting] = {}
+        self._live: Live[Relay | PlainRelay | OnItsWay] = Live(self._living, self._look_again, next_end=self._next_end)
+        self.judgement = Judge(policy, trust_domain, journal.connection_audited)
         self.relays: set[Relay | PlainRelay] = set()
+        self.dialling: set[ServerStream] = set()
+        """Streams whose application lets them wait."""
+        self.limits = ConnectionLimits(policy, self.relays, self.judgement.settle)
         self.draining = False
         self.released: Callable[[], None] = lambda: None
         self.unanswered: Callable[[str, int], None] = lambda _address, _port: None
@@ -76,8 +85,7 @@ class Inbound:
 
     def judge(self, tunnel: Tunnel, preface: Preface) -> tuple[Reason, Verdict]:
         """Whether a stream may connect, and what it is answered with."""
-        port = preface.destination_port
-        verdict = tunnel_verdict(self._policy.policy, tunnel.peer.spiffe_id, self._trust_domain(), port)
+        verdict = self.judgement.stream(tunnel.peer, preface.destination_port)
         if self.draining:
             return Reason.SHUTTING_DOWN, verdict
         if preface.destination not in self._pod_ips:
@@ -98,7 +106,7 @@ class Inbound:
         foreign = self._policy.policy.foreign
         if port in foreign.ports and address in self._pod_ips:
             connection.rule = foreign.origin
-            self._foreign_port().accepted(sock, connection, foreign.min_version)
+            self._foreign_port().accepted(sock, connection)
         else:
             self.pass_plain(sock, connection)
 
@@ -107,12 +115,12 @@ class Inbound:
         if self._foreign is None:
             from handfast_sidecar.traffic.foreign import ForeignPort  # noqa: PLC0415
 
-            self._foreign = ForeignPort(self, self._identity)
+            self._foreign = ForeignPort(self, self._identity, self._policy)
         return self._foreign
 
     def pass_plain(self, sock: socket.socket, connection: Connection) -> None:
         """Judge a plaintext connection and connect it."""
-        verdict = plaintext_verdict(self._policy.policy, connection.destination_port)
+        verdict = self.judgement.verdict(connection)
         if connection.destination not in self._pod_ips:
             sentence = f"{connection.destination} is not an address of this pod"
             verdict = Verdict(False, verdict.rule, "not_local", sentence)
@@ -120,26 +128,69 @@ class Inbound:
         if not verdict.allowed:
             self.refuse(sock, connection, verdict.reason, verdict.sentence)
             return
-        self.start(self._pass_on(sock, connection))
+        self.judgement.settle(connection, verdict)
+        over = self.limits.over(connection)
+        if over is not None:
+            self.refuse(sock, connection, over.reason, over.sentence)
+            return
+        self.start(self._pass_on(sock, connection), connection)
 
-    def judge_peer(self, connection: Connection, peer: SpiffeId) -> Verdict:
-        """Whether a foreign peer's connection may reach the application: by the same rules as a stream."""
-        policy, port = self._policy.policy, connection.destination_port
-        verdict = tunnel_verdict(policy, peer, self._trust_domain(), port)
+    def judge_peer(self, connection: Connection) -> Verdict:
+        """Whether the connection of a foreign peer, who has proven who he is, may reach the application."""
+        verdict = self.judgement.verdict(connection)
         if self.draining:
             verdict = Verdict(False, verdict.rule, Reason.SHUTTING_DOWN.word, "the pod is ending")
-        elif verdict.allowed and port not in policy.foreign.ports:
-            sentence = f"port {port} was closed to foreign clients during the handshake"
-            verdict = Verdict(False, verdict.rule, Reason.DENIED.word, sentence)
+        connection.rule = verdict.rule
         if not verdict.allowed:
-            connection.rule = verdict.rule
-        return verdict
+            return verdict
+        self.judgement.settle(connection, verdict)
+        return self.limits.over(connection) or verdict
 
-    def start(self, work: Coroutine[object, object, None]) -> None:
-        """Run what a connection has to wait for; `stop` ends it."""
+    def _ended(self, connection: Connection) -> None:
+        if self.limits.following:
+            self.limits.ended(connection)
+        self._journal.connection_over(connection)
+
+    def rejudge(self) -> None:
+        """Judge every connection again: the policy has changed, or what else a verdict depends on.
+
+        What is carried and forbidden now ends within a second, with the reason `policy_changed`; what is on its way is
+        refused.
+        """
+        self._live.start()
+
+    def look_again(self) -> None:
+        """End the foreign peers' connections of whom there is something against now; tunnels have their own."""
+        for relay in list(self.relays):
+            if isinstance(relay, PlainRelay):
+                relay.hold_against(self.standing)
+
+    def issuers(self) -> Iterator[tuple[str, ...]]:
+        """Whose signatures the connections of foreign peers rest on."""
+        if self._foreign is not None:
+            yield from foreign_issuers(self.relays)
+
+    def _next_end(self, now: float) -> float | None:
+        allow = self._policy.policy.allow
+        return allow.next_expiry(now) if allow is not None else None
+
+    def _living(self) -> list[Relay | PlainRelay | OnItsWay]:
+        unheard = self._foreign.waiting if self._foreign is not None else ()
+        return [*self.relays, *self.dialling, *self._waiting.values(), *unheard]
+
+    def _look_again(self, living: Relay | PlainRelay | OnItsWay) -> None:
+        if not isinstance(living, Relay | PlainRelay):
+            living.look_again(self.judgement)
+        elif living in self.relays:
+            self.judgement.again(
+                living.connection, lambda verdict: self._live.end(living, verdict.rule, verdict.sentence)
+            )
+
+    def start(self, work: Coroutine[object, object, None], connection: Connection, *, securing: bool = False) -> None:
+        """Run what a connection has to wait for, `securing` it first if so said; `stop` ends it."""
         task = asyncio.create_task(work)
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        self._waiting[task] = Waiting(connection, task, securing)
+        task.add_done_callback(self._waiting.pop)
 
     def header(self, connection: Connection) -> bytes:
         """What the application is told of a connection, on `proxy_protocol_ports`."""
@@ -161,6 +212,8 @@ class Inbound:
     def connected(self, relay: Relay | PlainRelay) -> None:
         """A connection has its application."""
         self.relays.add(relay)
+        if self.limits.following:
+            self.limits.opened(relay.connection)
         self._journal.connection_opened(relay.connection)
 
     def stream_over(self, relay: Relay) -> None:
@@ -172,7 +225,7 @@ class Inbound:
         """A stream ended, connected or refused."""
         if connection.tunnel is not None:
             connection.tunnel.stream_ended()
-        self._journal.connection_over(connection)
+        self._ended(connection)
 
     async def _pass_on(self, sock: socket.socket, connection: Connection) -> None:
         target = await self.application(sock, connection)
@@ -182,14 +235,23 @@ class Inbound:
     async def application(self, sock: socket.socket, connection: Connection) -> socket.socket | None:
         """A connection to the application for one that was accepted; None when that one had to be refused."""
         try:
-            return await dial(connection.destination, connection.destination_port, APP_DIAL_TIMEOUT_S)
+            app = await dial(connection.destination, connection.destination_port, APP_DIAL_TIMEOUT_S)
         except OSError as error:
             self.unanswered(connection.destination, connection.destination_port)
             self.refuse(sock, connection, Reason.CONNECTION_REFUSED.word, f"the application: {error.strerror or error}")
             return None
         except BaseException:
-            self.refuse(sock, connection, "internal", "the proxy stopped while it was connecting")
+            self.given_up(sock, connection, "the proxy stopped while it was connecting")
             raise
+        # That may have taken seconds, and nobody is to be carried by a policy that is over.
+        verdict = self.judgement.verdict(connection)
+        connection.rule = verdict.rule
+        if verdict.allowed:
+            self.judgement.settle(connection, verdict)
+            return app
+        app.close()
+        self.refuse(sock, connection, verdict.reason, verdict.sentence)
+        return None
 
     def carry(self, relay: PlainRelay) -> None:
         """Both ends of a connection are there."""
@@ -202,7 +264,14 @@ class Inbound:
         """A connection that is on no stream ended."""
         self.relays.discard(relay)
         self.released()
-        self._journal.connection_over(relay.connection)
+        self._ended(relay.connection)
+
+    def given_up(self, sock: socket.socket, connection: Connection, sentence: str) -> None:
+        """Refuse a connection whose task was cancelled: by the policy, or, as the sentence says, with the proxy."""
+        if connection.reason == OK:
+            self.refuse(sock, connection, "internal", sentence)
+        else:
+            self.refuse(sock, connection, connection.reason, connection.detail)
 
     def refuse(self, sock: socket.socket, connection: Connection, reason: str, sentence: str) -> None:
         """Abort a connection, and say why."""
@@ -220,6 +289,6 @@ class Inbound:
                 "detail": sentence,
             },
         )
-        connection.refused, connection.reason = True, reason
+        connection.refused, connection.reason, connection.detail = True, reason, sentence
         self.released()
-        self._journal.connection_over(connection)
+        self._ended(connection)

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 
 from handfast_sidecar.config.ports import PortRange
 from handfast_sidecar.identity.reload import Identity
+from handfast_sidecar.identity.standing import Standing
 from handfast_sidecar.observe.proc_net import listeners
 from handfast_sidecar.policy.effective import Mode
 from handfast_sidecar.policy.in_force import PolicyInForce
@@ -40,10 +41,19 @@ class LoopbackInbound(Inbound):
         journal: Journal,
         identity: Callable[[], Identity],
         *,
+        standing: Standing | None = None,
         proxy_protocol_ports: frozenset[int] = frozenset(),
     ) -> None:
         """`ports`: those that are reached on loopback."""
-        super().__init__(policy, pod_ips, trust_domain, journal, identity, proxy_protocol_ports=proxy_protocol_ports)
+        super().__init__(
+            policy,
+            pod_ips,
+            trust_domain,
+            journal,
+            identity,
+            standing=standing,
+            proxy_protocol_ports=proxy_protocol_ports,
+        )
         self._ports = tuple(ports)
         self._looked: set[int] = set()
 

@@ -9,22 +9,25 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
 from random import Random
-from typing import Final, Protocol
 
 from handfast_sidecar.directory.messages import (
     AddressAnswer,
     Endpoint,
     NobodyAddress,
-    Place,
     ServiceAddress,
     Transport,
 )
 from handfast_sidecar.errors import HandshakeFailed
+from handfast_sidecar.identity.standing import Standing
+from handfast_sidecar.policy.in_force import PolicyInForce
+from handfast_sidecar.traffic.asking import AddressSource, Asked
 from handfast_sidecar.traffic.client_relay import ClientRelay
 from handfast_sidecar.traffic.connection import Connection, Journal
 from handfast_sidecar.traffic.endpoint_choice import EndpointChoice
+from handfast_sidecar.traffic.live import Live
 from handfast_sidecar.traffic.original_destination import original_destination
 from handfast_sidecar.traffic.plain import PlainRelay
+from handfast_sidecar.traffic.plaintext import Plaintext
 from handfast_sidecar.traffic.reach import Dialled, Reach, Tunnelled
 from handfast_sidecar.traffic.relay import Relay
 from handfast_sidecar.traffic.routing import ByTunnel, Plain, Refuse, Route, route
@@ -37,24 +40,6 @@ from handfast_sidecar.wellknown import SIDECAR_PORTS
 
 log = logging.getLogger(__name__)
 
-HOLD_S: Final = 5.0
-"""Seconds a connection into the cluster's ranges waits for a directory that does not answer."""
-SETTLE_S: Final = 1.0
-"""Seconds that a "nobody" about an address of the cluster's own ranges must stand: a pod that has just been created may
-have its address before the directory's watch tells of it, and must not be spoken to in plaintext meanwhile."""
-MAX_SETTLED: Final = 4096
-
-
-class AddressSource(Protocol):
-    """What outbound needs of the directory's client."""
-
-    @property
-    def connected(self) -> bool: ...
-    @property
-    def place(self) -> Place: ...
-    def known(self, address: str) -> AddressAnswer | None: ...
-    async def resolve(self, address: str, timeout_s: float) -> AddressAnswer | None: ...
-
 
 class Outbound:
     """Takes redirected connections and sees each to its end."""
@@ -65,25 +50,26 @@ class Outbound:
         pool: TunnelPool,
         in_cluster: Callable[[str], bool],
         journal: Journal,
+        policy: PolicyInForce,
         *,
         destination_of: Callable[[socket.socket, str], tuple[str, int]] = original_destination,
         random: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
+        self.asked = Asked(directory, in_cluster)
         self._pool = pool
-        self._in_cluster = in_cluster
         self._journal = journal
         self._destination_of = destination_of
         self._choice = EndpointChoice(self._load, clock=clock, random=random or Random())  # noqa: S311 - spreads load
-        self._reach = Reach(directory, pool, self._choice, clock)
+        self._plaintext = Plaintext(policy, directory, self._choice, journal.connection_audited)
+        self._reach = Reach(directory, pool, self._choice, clock, self._plaintext.permitted)
         self._plain_open: Counter[tuple[str, int]] = Counter()
         """Connections to endpoints of Services that are reached in plaintext, beside meshed ones."""
         self._waiting: set[asyncio.Task[None]] = set()
-        self._settled: set[str] = set()
-        """Addresses of the cluster's ranges that were nobody's for long enough."""
         self.relays: set[Relay | PlainRelay] = set()
         self.released: Callable[[], None] = lambda: None
+        self._live: Live[PlainRelay] = Live(self._plaintext.open, self._look_again)
 
     def accepted(self, sock: socket.socket, source: str, source_port: int) -> None:
         """A redirected connection; on the fast path it is on its tunnel before this returns."""
@@ -119,6 +105,22 @@ class Outbound:
         but has filled in where the connection goes."""
         self._start(self._begun(sock, connection, begin))
 
+    def rejudge(self) -> None:
+        """End what the policy refuses now, within a second, with the reason `policy_changed`. What is being dialled is
+        asked about when it is connected."""
+        self._live.start()
+
+    def look_again(self, standing: Standing) -> None:
+        """End the connections to upstreams of whom there is something against now; tunnels have their own."""
+        for relay in list(self.relays):
+            if isinstance(relay, PlainRelay):
+                relay.hold_against(standing)
+
+    def _look_again(self, relay: PlainRelay) -> None:
+        refusal = self._plaintext.forbidden(relay)
+        if refusal is not None:
+            self._live.end(relay, refusal.rule, refusal.sentence)
+
     def stop(self, reason: str) -> None:
         """End every connection."""
         for task in list(self._waiting):
@@ -126,20 +128,44 @@ class Outbound:
         for relay in list(self.relays):
             relay.stop(reason)
 
-    async def _slow_path(self, sock: socket.socket, connection: Connection, chosen: Route | None) -> None:
-        """Ask the directory, dial a tunnel, or dial the destination; whatever fails refuses the connection."""
-        with self._refusals(sock, connection):
+    async def _slow_path(
+        self, sock: socket.socket, connection: Connection, chosen: Route | None, before: ClientRelay | None = None
+    ) -> None:
+        """Ask the directory, dial a tunnel, or dial the destination; whatever fails refuses the connection.
+
+        `before`: what carried it until it was moved.
+        """
+        with self._refusals(sock, connection, before):
             if chosen is None:
-                chosen = self._route(await self._answer(connection.destination), connection)
+                chosen = self._route(await self.asked.answer(connection.destination), connection)
             reached = await self._reach.reach(connection, chosen)
             match reached:
                 case Tunnelled(endpoint, tunnel):
-                    self._attach(sock, connection, tunnel, endpoint)
+                    self._attach(sock, connection, tunnel, endpoint, before)
                 case Dialled(plain, target):
-                    connection.endpoint = f"{plain.address}:{plain.port}"
-                    self._relay(PlainRelay(sock, target, connection, self._plain_finished(plain)))
+                    self._carry_plain(sock, target, connection, plain, before)
                 case Refuse():
                     self._refuse(sock, connection, reached)
+
+    def _carry_plain(
+        self,
+        sock: socket.socket,
+        target: socket.socket,
+        connection: Connection,
+        plain: Plain,
+        before: ClientRelay | None,
+    ) -> None:
+        refusal = self._plaintext.refusal(connection)
+        if refusal is not None:  # the policy changed during the dial
+            abort(target)
+            self._refuse(sock, connection, refusal)
+            return
+        connection.endpoint = f"{plain.address}:{plain.port}"
+        relay = PlainRelay(sock, target, connection, self._plain_finished(plain))
+        self._plaintext.opened(relay)
+        self._relay(relay)
+        if before is not None and before.kept:
+            relay.greet(bytes(before.kept))
 
     async def _begun(
         self, sock: socket.socket, connection: Connection, begin: Callable[[], Awaitable[Refuse | PlainRelay | None]]
@@ -159,8 +185,10 @@ class Outbound:
         task.add_done_callback(self._waiting.discard)
 
     @contextmanager
-    def _refusals(self, sock: socket.socket, connection: Connection) -> Iterator[None]:
-        """Whatever fails refuses the connection, with its reason."""
+    def _refusals(
+        self, sock: socket.socket, connection: Connection, before: ClientRelay | None = None
+    ) -> Iterator[None]:
+        """Whatever fails refuses the connection, with its reason; what is kept of it is not kept for longer."""
         try:
             yield
         except HandshakeFailed as failure:
@@ -173,22 +201,9 @@ class Outbound:
         except BaseException:
             self._refuse(sock, connection, Refuse("internal", "the proxy failed while it was connecting"))
             raise
-
-    async def _answer(self, address: str) -> AddressAnswer | None:
-        answer = self._directory.known(address)
-        if answer is None:
-            if not self._directory.connected and not self._in_cluster(address):
-                return None
-            answer = await self._directory.resolve(address, HOLD_S)
-        if not isinstance(answer, NobodyAddress):
-            self._settled.discard(address)
-            return answer
-        if address not in self._settled and self._in_cluster(address):
-            await asyncio.sleep(SETTLE_S)
-            answer = self._directory.known(address)
-            if isinstance(answer, NobodyAddress) and len(self._settled) < MAX_SETTLED:
-                self._settled.add(address)
-        return answer
+        finally:
+            if before is not None:
+                before.forget()
 
     def _route(self, answer: AddressAnswer | None, connection: Connection) -> Route:
         address = connection.destination
@@ -196,7 +211,7 @@ class Outbound:
             answer,
             address,
             connection.destination_port,
-            in_cluster=answer is None and self._in_cluster(address),
+            in_cluster=answer is None and self.asked.in_cluster(address),
             to_service=self._to_service,
         )
 
@@ -208,7 +223,14 @@ class Outbound:
             return self._pool.open_streams(endpoint)
         return self._plain_open.get((endpoint.address, endpoint.port), 0)
 
-    def _attach(self, sock: socket.socket, connection: Connection, tunnel: Tunnel, endpoint: Endpoint) -> None:
+    def _attach(
+        self,
+        sock: socket.socket,
+        connection: Connection,
+        tunnel: Tunnel,
+        endpoint: Endpoint,
+        before: ClientRelay | None = None,
+    ) -> None:
         if not tunnel.usable:
             self._refuse(
                 sock, connection, Refuse("tunnel_closed", f"the tunnel to {endpoint.address} ended before it was used")
@@ -217,18 +239,48 @@ class Outbound:
         connection.endpoint = f"{endpoint.address}:{endpoint.port}"
         connection.peer, connection.tunnel = tunnel.peer.spiffe_id, tunnel
         preface = Preface(connection.source, connection.source_port, endpoint.address, endpoint.port).pack()
+        moves = before.moves + 1 if before is not None else 0
         made: list[ClientRelay] = []
 
         def sink(stream: Stream) -> ClientRelay:
-            made.append(ClientRelay(sock, stream, connection, self._stream_over))
+            # What dialled the pod itself has no other.
+            move = partial(self._moved, endpoint) if endpoint.address != connection.destination else None
+            made.append(ClientRelay(sock, stream, connection, self._stream_over, move, moves))
             return made[0]
 
         tunnel.mux.open(preface, sink)
+        if before is not None:
+            made[0].say_again(before)
         self._relay(made[0])
+
+    def _moved(self, endpoint: Endpoint, relay: ClientRelay) -> bool:
+        """Take a connection to another endpoint, whose server said that it ends and connected it to nobody.
+
+        False when there is no other: then it is refused, as without a mesh.
+        """
+        connection = relay.connection
+        self._choice.leaving(endpoint)
+        other = self._reach.other(connection, [endpoint])
+        if other is None:
+            return False
+        log.info(
+            "a connection goes to another endpoint, as its server ends and connected it to nobody",
+            extra={
+                "destination": f"{connection.destination}:{connection.destination_port}",
+                "was": connection.endpoint,
+            },
+        )
+        relay.let_go()
+        self.relays.discard(relay)
+        if connection.tunnel is not None:
+            connection.tunnel.stream_ended()
+        self._start(self._slow_path(relay.sock, connection, other, relay))
+        return True
 
     def _relay(self, relay: Relay | PlainRelay) -> None:
         self.relays.add(relay)
-        self._journal.connection_opened(relay.connection)
+        if not relay.connection.opened:
+            self._journal.connection_opened(relay.connection)
         relay.start()
 
     def _stream_over(self, relay: Relay) -> None:
@@ -239,6 +291,7 @@ class Outbound:
 
     def plain_over(self, relay: PlainRelay) -> None:
         """A connection that is on no stream ended."""
+        self._plaintext.ended(relay)
         self._over(relay)
 
     def _plain_finished(self, plain: Plain) -> Callable[[PlainRelay], None]:
@@ -252,7 +305,7 @@ class Outbound:
         self._plain_open[endpoint] -= 1
         if not self._plain_open[endpoint]:
             del self._plain_open[endpoint]
-        self._over(relay)
+        self.plain_over(relay)
 
     def _over(self, relay: Relay | PlainRelay) -> None:
         self.relays.discard(relay)
@@ -266,9 +319,12 @@ class Outbound:
                 "destination": f"{connection.destination}:{connection.destination_port}",
                 "reason": refusal.reason,
                 "detail": refusal.sentence,
-            },
+            }
+            | ({"rule": refusal.rule} if refusal.rule else {}),
         )
         abort(sock)
         connection.refused, connection.reason = True, refusal.reason
+        connection.rule = refusal.rule or connection.rule
+        connection.detail = refusal.sentence
         self.released()
         self._journal.connection_over(connection)

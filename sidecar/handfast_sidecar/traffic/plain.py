@@ -6,9 +6,10 @@ together by the pod's backlog.
 
 import mmap
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from handfast_sidecar.identity.standing import Standing
 from handfast_sidecar.loop import poller
 from handfast_sidecar.loop.poller import ERROR, READ, WRITE
 from handfast_sidecar.traffic import backlog
@@ -66,6 +67,9 @@ class PlainRelay:
         if self._dialler.fin_passed and self._dialler.other.fin_passed:
             self.close(OK, with_rst=False)
 
+    def hold_against(self, _standing: Standing) -> None:
+        """End it when there is something now against who is at its other end: of plaintext nobody knows."""
+
     def close(self, reason: str, *, with_rst: bool) -> None:
         """Close both sockets, once."""
         if self._over:
@@ -80,6 +84,13 @@ class PlainRelay:
         if self.connection.reason == OK:
             self.connection.reason = reason
         self._finished(self)
+
+
+def foreign_issuers(relays: Iterable[object]) -> Iterator[tuple[str, ...]]:
+    """Whose signatures the connections of peers without a sidecar rest on."""
+    for relay in relays:
+        if isinstance(relay, PlainRelay) and relay.connection.protection is not None:
+            yield relay.connection.protection.issuers
 
 
 class Side:

@@ -55,13 +55,23 @@ class Answers(Protocol):
     def known(self, address: str) -> AddressAnswer | None: ...
 
 
+Permit = Callable[[Connection, Route], Route]
+"""The route, or another one where the policy refuses it. Whatever is dialled was asked for."""
+
+
 class Reach:
     """Dials, and tells the choice what came of it."""
 
     def __init__(
-        self, directory: Answers, pool: TunnelPool, choice: EndpointChoice, clock: Callable[[], float]
+        self,
+        directory: Answers,
+        pool: TunnelPool,
+        choice: EndpointChoice,
+        clock: Callable[[], float],
+        permit: Permit,
     ) -> None:
         self._directory, self._pool, self._choice, self._clock = directory, pool, choice, clock
+        self._permit = permit
         pool.leaving = choice.leaving
 
     async def reach(self, connection: Connection, route: Route) -> Reached:
@@ -69,7 +79,7 @@ class Reach:
         tried: list[Endpoint] = []
         last_begin = self._clock() + FURTHER_S
         while True:
-            route = self._staying(connection, route)
+            route = self._permit(connection, self._staying(connection, route))
             endpoint = endpoint_of(route)
             try:
                 reached = await self._dial(route)
@@ -79,12 +89,20 @@ class Reach:
                 if self._choice.failed(endpoint):
                     _left_out(connection, endpoint, failure)
                 tried.append(endpoint)
-                other = self._other(connection, tried)
+                other = self.other(connection, tried)
                 if other is None or len(tried) == MAX_TRIES or self._clock() > last_begin:
                     raise
                 route = other
             else:
-                if endpoint is not None:
+                if isinstance(reached, Tunnelled) and not reached.tunnel.usable:
+                    # It went away while we were waiting for it, and nothing was sent.
+                    self._choice.leaving(reached.endpoint)
+                    tried.append(reached.endpoint)
+                    other = self.other(connection, tried)
+                    if other is not None and len(tried) < MAX_TRIES and self._clock() <= last_begin:
+                        route = other
+                        continue
+                elif endpoint is not None:
                     self._choice.health.succeeded(endpoint)
                 return reached
 
@@ -104,10 +122,11 @@ class Reach:
         while isinstance(other, ByTunnel) and self._pool.drains(other.endpoint):
             self._choice.leaving(other.endpoint)
             leaving.append(other.endpoint)
-            other = self._other(connection, leaving)
+            other = self.other(connection, leaving)
         return other or route
 
-    def _other(self, connection: Connection, than: list[Endpoint]) -> Route | None:
+    def other(self, connection: Connection, than: list[Endpoint]) -> Route | None:
+        """Another endpoint of the Service that a connection is for; None without one, or without a Service."""
         answer = self._directory.known(connection.destination)
         if not isinstance(answer, ServiceAddress):
             return None

@@ -51,7 +51,8 @@ class Relay:
         self._poller = poller.current()
         self._sock = sock
         self._fd = sock.fileno()
-        self._receive, self._send = sock.recv_into, sock.send
+        self._receive: Callable[[memoryview], int] = sock.recv_into
+        self._send = sock.send
         self._queue: deque[bytearray] = deque()
         self._offset = 0
         """Bytes of the first in the queue that are sent."""
@@ -117,7 +118,7 @@ class Relay:
 
     def aborted(self) -> None:
         """The peer's application aborted, or the tunnel is gone."""
-        self._close("peer_aborted", with_rst=True)
+        self._close(self.connection.broken("peer_aborted"), with_rst=True)
 
     def stop(self, reason: str) -> None:
         """End the connection in both directions, now."""

@@ -41,6 +41,8 @@ class Refuse:
 
     reason: str
     sentence: str
+    rule: str = ""
+    """The policy that refuses, where one does."""
 
 
 Route = ByTunnel | Plain | Refuse

@@ -4,13 +4,15 @@ Nothing here waits in a task: a new connection is a frame and one connect.
 """
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from handfast_sidecar.errors import BadFrame
 from handfast_sidecar.loop import poller
 from handfast_sidecar.loop.poller import WRITE
+from handfast_sidecar.policy.verdict import Verdict
 from handfast_sidecar.traffic.connection import Connection
 from handfast_sidecar.traffic.dial import check_connected
+from handfast_sidecar.traffic.judge import Judge
 from handfast_sidecar.traffic.relay import Relay
 from handfast_sidecar.traffic.sockets import start_connect
 from handfast_sidecar.tunnel import preface
@@ -22,6 +24,10 @@ from handfast_sidecar.tunnel.stream import Stream
 
 if TYPE_CHECKING:
     from handfast_sidecar.traffic.inbound import Inbound
+
+
+_BY_POLICY: Final = (Reason.DENIED, Reason.RESERVED_PORT)
+"""What the verdict has a sentence for."""
 
 
 class ServerStream:
@@ -72,7 +78,7 @@ class ServerStream:
             self._refuse(Reason.BAD_PREFACE)
 
     def aborted(self) -> None:
-        self._finish("peer_aborted")
+        self._finish(self.connection.broken("peer_aborted"))
 
     def resume(self) -> None:
         """Nothing is sent before the answer."""
@@ -86,7 +92,16 @@ class ServerStream:
         reason, verdict = self._inbound.judge(self._tunnel, header)
         connection.rule = verdict.rule
         if reason is not Reason.CONNECTED:
+            if reason in _BY_POLICY:
+                connection.detail = verdict.sentence
             self._refuse(reason)
+            return
+        if verdict.audited:
+            self._inbound.judgement.settle(connection, verdict)
+        over = self._inbound.limits.over(connection)
+        if over is not None:
+            connection.detail = over.sentence
+            self._refuse(Reason.LIMIT, over.reason)
             return
         self._connect(header.destination)
 
@@ -100,6 +115,7 @@ class ServerStream:
         if connected:
             self._relay(self._sock)
         else:
+            self._inbound.dialling.add(self)
             self._inbound.dials.add(self._unreachable)
             self._poller.watch(self._sock.fileno(), WRITE, self._writable)
 
@@ -115,7 +131,23 @@ class ServerStream:
         self._inbound.dials.discard(self._unreachable)
         self._relay(sock)
 
+    def look_again(self, judge: Judge) -> None:
+        """The policy changed while the application let it wait."""
+        if self in self._inbound.dialling:
+            judge.again(self.connection, self._forbid)
+
+    def _forbid(self, verdict: Verdict) -> None:
+        self.connection.rule, self.connection.detail = verdict.rule, verdict.sentence
+        self._refuse(Reason.DENIED)
+
     def _relay(self, sock: socket.socket) -> None:
+        waited = self._inbound.dialling
+        if waited and self in waited:
+            # The policy may have changed meanwhile, and the round that it began has missed this one.
+            self.look_again(self._inbound.judgement)
+            if self._over:
+                return
+            waited.discard(self)
         self._over = True
         stream = self._stream
         stream.send(bytes([Reason.CONNECTED]), Flag.ACK)
@@ -139,7 +171,8 @@ class ServerStream:
     def _unreachable(self) -> None:
         self._refuse(Reason.UNREACHABLE)
 
-    def _refuse(self, reason: Reason) -> None:
+    def _refuse(self, reason: Reason, word: str = "") -> None:
+        """Answer the peer with a reason; `word` is what is told here, where that is more exact."""
         if self._over:
             return
         self.connection.refused = True
@@ -147,7 +180,7 @@ class ServerStream:
             self._inbound.unanswered(self.connection.destination, self.connection.destination_port)
         self._stream.send(bytes([reason]), Flag.ACK)
         self._stream.finish()
-        self._finish(reason.word)
+        self._finish(word or reason.word)
 
     def _finish(self, reason: str) -> None:
         if self._over:
@@ -156,6 +189,7 @@ class ServerStream:
         self._pending.clear()
         self._inbound.prefaces.discard(self._no_preface)
         self._inbound.dials.discard(self._unreachable)
+        self._inbound.dialling.discard(self)
         if self._sock is not None:
             self._poller.closing(self._sock.fileno())
             self._sock.close()

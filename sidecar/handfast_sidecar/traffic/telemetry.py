@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable
 
 from handfast_sidecar.identity.spiffe import SpiffeId
-from handfast_sidecar.observe import access_log
+from handfast_sidecar.observe import access_log, table
 from handfast_sidecar.observe.access_log import ALLOWED, REFUSED, ConnectionRecord
-from handfast_sidecar.observe.evidence import EdgeTable
+from handfast_sidecar.observe.evidence import EdgeCounts, EdgeTable
 from handfast_sidecar.observe.metrics import Registry
+from handfast_sidecar.traffic.audit_log import AuditLog
 from handfast_sidecar.traffic.connection import OK, Connection, Protection
 from handfast_sidecar.tunnel.connection import Tunnel
 
@@ -16,72 +17,46 @@ log = logging.getLogger(__name__)
 
 
 class Telemetry:
-    """Every metric of the data path is declared here. Labels never grow with the number of peers."""
+    """Counts, and writes, what the data path tells it."""
 
     def __init__(self, registry: Registry, own: Callable[[], SpiffeId]) -> None:
         self._own = own
         self.edges = EdgeTable()
-        self._opened_connections = registry.counter(
-            "handfast_connections_opened_total",
-            "Application connections that were carried, by direction and whether they were encrypted.",
-            ("direction", "encrypted"),
-        )
-        self._connections = registry.counter(
-            "handfast_connections_closed_total",
-            "Application connections that ended, by direction, whether they were encrypted, and how they ended.",
-            ("direction", "encrypted", "reason"),
-        )
-        self._bytes = registry.counter(
-            "handfast_bytes_total",
-            "Bytes of applications' connections that ended: `in` to this pod's application, `out` from it.",
-            ("direction", "encrypted"),
-        )
-        self._denied = registry.counter(
-            "handfast_denied_total", "Connections that were refused, by direction and reason.", ("direction", "reason")
-        )
-        self._plaintext = registry.counter(
-            "handfast_plaintext_connections_total", "Connections that passed unencrypted, by direction.", ("direction",)
-        )
-        self._tunnels = registry.gauge("handfast_tunnels", "Open tunnels, by the side that opened them.", ("side",))
-        self._opened = registry.counter(
-            "handfast_tunnels_opened_total",
-            "Tunnels, by TLS version, cipher and group.",
-            ("side", "version", "cipher", "group"),
-        )
-        self._closed = registry.counter(
-            "handfast_tunnels_closed_total", "Tunnels that ended, by reason.", ("side", "reason")
-        )
-        self._failures = registry.counter(
-            "handfast_handshake_failures_total", "Handshakes that ended in no tunnel, by reason.", ("side", "reason")
-        )
+        self._opened_connections = table.OPENED.of(registry)
+        self._connections = table.CLOSED.of(registry)
+        self._bytes = table.BYTES.of(registry)
+        self._denied = table.DENIED.of(registry)
+        self._audited = table.AUDITED.of(registry)
+        self._audits = AuditLog()
+        self._plaintext = table.PLAINTEXT.of(registry)
+        self._tunnels = table.TUNNELS.of(registry)
+        self._opened = table.TUNNELS_OPENED.of(registry)
+        self._closed = table.TUNNELS_CLOSED.of(registry)
+        self._failures = table.HANDSHAKE_FAILURES.of(registry)
 
     def connection_opened(self, connection: Connection) -> None:
         """An application's connection is carried from now on."""
         connection.opened = True
-        self._opened_connections.labels(
-            connection.direction, _word(encrypted=(connection.tunnel or connection.protection) is not None)
-        ).inc()
+        tls = connection.tunnel or connection.protection
+        # Kept for its end: an edge is looked up once per connection.
+        edge = connection.edge = self._edge(connection, tls)
+        edge.opened(time.time(), connection.rule, connection.audited)
+        self._opened_connections.labels(connection.direction, _word(encrypted=tls is not None)).inc()
 
     def connection_over(self, connection: Connection) -> None:
         """An application's connection ended, or was refused."""
         tls = connection.tunnel or connection.protection
         direction, encrypted = connection.direction, tls is not None
-        edge = self.edges.edge(
-            direction,
-            str(connection.peer) if connection.peer is not None else _other_end(connection),
-            connection.destination_port,
-            encrypted=encrypted,
-        )
+        if connection.edge is None and not connection.refused:
+            # The peer aborted it before the application had accepted: it was there, and each end has a beginning.
+            self.connection_opened(connection)
+        if connection.edge is not None:
+            connection.edge.closed(time.time(), connection.bytes_in, connection.bytes_out)
         if connection.refused:
-            edge.refuse(connection.reason)
+            edge = connection.edge or self._edge(connection, tls)
+            edge.refuse(connection.reason, time.time(), connection.rule)
             self._denied.labels(direction, connection.reason).inc()
         else:
-            if not connection.opened:
-                # The peer aborted it before the application had accepted: it was there, and each end has a beginning.
-                self.connection_opened(connection)
-            edge.connections += 1
-            edge.bytes_in += connection.bytes_in
-            edge.bytes_out += connection.bytes_out
             word = _word(encrypted=encrypted)
             self._connections.labels(direction, word, connection.reason).inc()
             self._bytes.labels("in", word).inc(connection.bytes_in)
@@ -90,8 +65,16 @@ class Telemetry:
                 self._plaintext.labels(direction).inc()
         access_log.write(self._record(connection, tls))
 
-    def tunnel_opened(self, side: str) -> Callable[[Tunnel], None]:
-        """What to call with each tunnel of a side: `client` or `server`."""
+    def connection_audited(self, connection: Connection) -> None:
+        """The policy has something against a connection, and only says so."""
+        self._audited.labels(connection.direction, connection.audited).inc()
+        self._audits.tell(connection)
+        if connection.edge is not None:
+            # It is carried already: what has come to be audited since then is counted too.
+            connection.edge.audit(connection.audited)
+
+    def tunnel_opened(self, side: str, then: Callable[[], None] = lambda: None) -> Callable[[Tunnel], None]:
+        """What to call with each tunnel of a side, `client` or `server`; it calls `then`."""
 
         def opened(tunnel: Tunnel) -> None:
             log.info(
@@ -105,21 +88,36 @@ class Telemetry:
             )
             self._tunnels.labels(side).inc()
             self._opened.labels(side, tunnel.version, tunnel.cipher, tunnel.group).inc()
+            then()
 
         return opened
 
-    def tunnel_closed(self, side: str) -> Callable[[Tunnel, str], None]:
-        """What to call with each tunnel of a side that ended."""
+    def tunnel_closed(self, side: str, then: Callable[[], None] = lambda: None) -> Callable[[Tunnel, str], None]:
+        """What to call with each tunnel of a side that ended; it calls `then`."""
 
         def closed(_tunnel: Tunnel, reason: str) -> None:
             self._tunnels.labels(side).dec()
             self._closed.labels(side, reason).inc()
+            then()
 
         return closed
 
     def handshake_failed(self, side: str) -> Callable[[str], None]:
         """What to call with the reason of each failed handshake."""
         return lambda reason: self._failures.labels(side, reason).inc()
+
+    def _edge(self, connection: Connection, tls: Tunnel | Protection | None) -> EdgeCounts:
+        if connection.peer is not None:
+            foreign = connection.direction == "out" and connection.tunnel is None
+            return self.edges.edge(
+                connection.direction,
+                str(connection.peer),
+                connection.destination_port,
+                encrypted=tls is not None,
+                foreign=foreign,
+            )
+        peer, port = _other_end(connection)
+        return self.edges.edge(connection.direction, peer, port, encrypted=tls is not None)
 
     def _record(self, connection: Connection, tls: Tunnel | Protection | None) -> ConnectionRecord:
         return ConnectionRecord(
@@ -137,6 +135,8 @@ class Telemetry:
             verdict=REFUSED if connection.refused else ALLOWED,
             rule=connection.rule,
             reason="" if connection.reason == OK else connection.reason,
+            audited=connection.audited,
+            detail=connection.detail,
         )
 
 
@@ -144,5 +144,11 @@ def _word(*, encrypted: bool) -> str:
     return "true" if encrypted else "false"
 
 
-def _other_end(connection: Connection) -> str:
-    return connection.source if connection.direction == "in" else connection.destination
+def _other_end(connection: Connection) -> tuple[str, int]:
+    """Address and port of a peer without an identity; of a Service's connection those of the endpoint it went to."""
+    if connection.direction == "in":
+        return connection.source, connection.destination_port
+    if connection.endpoint:
+        address, _, port = connection.endpoint.rpartition(":")
+        return address, int(port)
+    return connection.destination, connection.destination_port

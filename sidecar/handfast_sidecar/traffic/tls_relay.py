@@ -11,41 +11,59 @@ import socket
 from collections.abc import Callable
 
 from handfast_sidecar.identity.clock import Clock, utc_now
+from handfast_sidecar.identity.proof import Proof
+from handfast_sidecar.identity.standing import Standing
 from handfast_sidecar.loop.poller import ERROR, READ, WRITE
 from handfast_sidecar.traffic.connection import Connection, Protection
 from handfast_sidecar.traffic.plain import SHARED, PlainRelay, Side
+from handfast_sidecar.tunnel.footing import Footing
 from handfast_sidecar.tunnel.handshake import Secured
 from handfast_sidecar.tunnel.tls import NO_DATA, TlsConnection
 
 log = logging.getLogger(__name__)
 
 
-def name_peer(connection: Connection, secured: Secured) -> None:
-    """What a finished handshake tells of a connection."""
+def name_peer(connection: Connection, secured: Secured, own: Proof) -> None:
+    """What a finished handshake tells of a connection; `own` is what the peer was shown of us."""
     connection.peer = secured.peer.spiffe_id
-    connection.protection = Protection(secured.tls.version, secured.tls.cipher, secured.tls.group)
+    connection.protection = Protection(
+        secured.tls.version,
+        secured.tls.cipher,
+        secured.tls.group,
+        secured.peer.spki_sha256,
+        (own.leaf.issuer, secured.peer.issuer),
+    )
 
 
 class TlsRelay(PlainRelay):
     """Carries a connection until its ends end it, or the peer's certificate does."""
 
-    __slots__ = ("_expiry",)
+    __slots__ = ("_expiry", "_footing")
 
     def __init__(
         self,
         app: socket.socket,
         secured: Secured,
+        own: Proof,
         connection: Connection,
         finished: Callable[[PlainRelay], None],
         *,
         clock: Clock = utc_now,
     ) -> None:
         self.connection = connection
-        peer, own = TlsSide(self, secured.sock, secured.tls), Side(self, app)
-        dialler, target = (peer, own) if secured.server else (own, peer)
+        self._footing = Footing(own, secured.proof)
+        peer, ours = TlsSide(self, secured.sock, secured.tls), Side(self, app)
+        dialler, target = (peer, ours) if secured.server else (ours, peer)
         self._tie(dialler, target, finished)
         left = (secured.peer.not_after - clock()).total_seconds()
         self._expiry = asyncio.get_running_loop().call_later(max(0.0, left), self.stop, "expired")
+
+    def hold_against(self, standing: Standing) -> None:
+        """As any relay; here the peer has proven who it is."""
+        objection = standing.objection(self._footing.peer, self._footing.own)
+        if objection is not None:
+            self.connection.detail = objection.sentence
+            self.stop(objection.reason)
 
     def close(self, reason: str, *, with_rst: bool) -> None:
         """As any relay."""

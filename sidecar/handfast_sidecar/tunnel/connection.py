@@ -10,15 +10,18 @@ from datetime import datetime
 from typing import Final
 
 from handfast_sidecar import __version__
-from handfast_sidecar.errors import BadFrame
+from handfast_sidecar.errors import BadFrame, OtherVersion
 from handfast_sidecar.identity.clock import Clock, utc_now
+from handfast_sidecar.identity.proof import Proof
+from handfast_sidecar.identity.standing import Standing
 from handfast_sidecar.loop import poller
 from handfast_sidecar.loop.poller import READ, WRITE
-from handfast_sidecar.tunnel import hello, renewal
+from handfast_sidecar.tunnel import hello
 from handfast_sidecar.tunnel.control import ControlSink
+from handfast_sidecar.tunnel.footing import Footing
 from handfast_sidecar.tunnel.frames import Flag, GoAway
 from handfast_sidecar.tunnel.handshake import Secured
-from handfast_sidecar.tunnel.hello import BusyNotice, ControlLine, DrainNotice, TunnelHello
+from handfast_sidecar.tunnel.hello import BusyNotice, ControlLine, DrainNotice, RenewNotice, TunnelHello
 from handfast_sidecar.tunnel.mux import FLOODED, Mux
 from handfast_sidecar.tunnel.pages import Pages
 from handfast_sidecar.tunnel.stream import Stream, StreamSink
@@ -45,6 +48,7 @@ AcceptStream = Callable[["Tunnel", Stream], StreamSink | None]
 class Tunnel:
     """One side of an established tunnel.
 
+    own     what the peer was shown of us
     accept  takes the streams that the peer opens; None on the client's side, where there are none
     closed  called once, with the reason
     """
@@ -52,7 +56,7 @@ class Tunnel:
     def __init__(
         self,
         secured: Secured,
-        own_not_after: datetime,
+        own: Proof,
         *,
         accept: AcceptStream | None,
         closed: Callable[["Tunnel", str], None],
@@ -62,18 +66,21 @@ class Tunnel:
         self.peer = secured.peer
         self.peer_address, self.peer_port = secured.sock.getpeername()[:2]
         self.version, self.cipher, self.group = secured.tls.version, secured.tls.cipher, secured.tls.group
-        self.id = ""
+        self.id = self.peer_release = ""
+        """The tunnel's name, and the peer's version of Handfast: each is known from the peer's first line on."""
         self.draining = False
         """No new streams: the peer is going away, or we are."""
         self.accepted = secured.server
         """Whether the other side took our certificate, which a client learns with the server's first line."""
         self.closed = False
+        self.ended, self.detail = "", ""
+        """Why it ended, as `close` was told: a metric's label, and a sentence."""
         self.elders: list[Tunnel] = []
         """Older tunnels of the same two pods, which live by our leaves until their last streams end."""
         self.decided = asyncio.Event()
         """Set when it is known whether the other side takes our certificate, or the tunnel is gone."""
         self.established = clock()
-        self.expires = renewal.expiry(own_not_after, secured.peer.not_after)
+        self.footing = Footing(own, secured.proof)
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._sock, self._tls = secured.sock, secured.tls
@@ -85,7 +92,7 @@ class Tunnel:
         self._busy = self._peer_busy = False
         self._failure = ""
         self._silent_ticks = 0
-        self.idle_since = self._began = self._loop.time()
+        self.idle_since = self.began = self._loop.time()
         self.mux = Mux(client=not secured.server, accept=self._opened, wake=self._wake, flush=self._write_out)
         self._poller.watch(self._fd, READ, self._ready)
         self._expiry = self._loop.call_later(self._seconds_left(), self._expired)
@@ -119,21 +126,26 @@ class Tunnel:
         """Whether the connection under it is the bottleneck, in either direction: a second one would help."""
         return self._busy or self._peer_busy
 
-    def extend(self, expires: datetime) -> None:
-        """Live until a later moment: both sides have shown newer leaves on a tunnel that renews this one."""
-        if expires > self.expires and not self.closed:
-            self.established, self.expires = self._clock(), expires
+    @property
+    def expires(self) -> datetime:
+        """When it must end, unless it is renewed before."""
+        return self.footing.expires
+
+    def rest_on(self, footing: Footing) -> None:
+        """Live by other leaves: both sides have shown them on a tunnel that renews this one."""
+        if footing.replaces(self.footing) and not self.closed:
+            self.established, self.footing = self._clock(), footing
             self._expiry.cancel()
             self._expiry = self._loop.call_later(self._seconds_left(), self._expired)
         for elder in self.elders:
-            elder.extend(expires)
+            elder.rest_on(footing)
 
     def succeed(self, old: "Tunnel") -> None:
         """Take over from a tunnel and its elders: they carry their streams to the end, while our leaves last."""
         self.elders = [each for each in (*old.elders, old) if not each.closed]
         old.elders = []
         for elder in self.elders:
-            elder.extend(self.expires)
+            elder.rest_on(self.footing)
 
     @property
     def needed(self) -> bool:
@@ -141,7 +153,11 @@ class Tunnel:
         return bool(self.open_streams) or any(not elder.closed for elder in self.elders)
 
     def drain(self, reason: str) -> None:
-        """No new streams from here on; the tunnel ends with its last one."""
+        """No new streams from here on; the client ends the tunnel after its last one.
+
+        The client alone knows when it has opened its last: what it opens before it has heard of this is under way to a
+        server that must still be there to say that it refuses it.
+        """
         if not (self.closed or self.draining):
             self.draining = True
             self.say(DrainNotice(reason))
@@ -152,14 +168,20 @@ class Tunnel:
         """A stream is over: note the time, and end a draining tunnel with its last."""
         if not self.open_streams:
             self.idle_since = self._loop.time()
-            if (self.draining or self.mux.peer_going_away) and not self.closed:
+            if (self.mux.peer_going_away or (self.draining and self._accept is None)) and not self.closed:
                 self._loop.call_soon(self.close, "drained")
+
+    def hold_against(self, standing: Standing) -> None:
+        """End it when there is something now against one of the leaves that it rests on."""
+        objection = standing.objection(self.footing.peer, self.footing.own)
+        if objection is not None:
+            self.close(objection.reason, objection.sentence)
 
     def close(self, reason: str, detail: str = "") -> None:
         """End the tunnel and every stream on it, now; `reason` is the metric's label, `detail` what a person reads."""
         if self.closed:
             return
-        self.closed = True
+        self.closed, self.ended, self.detail = True, reason, detail
         self._expiry.cancel()
         self._tick.cancel()
         if not self._failure and not self._blocked:
@@ -177,6 +199,7 @@ class Tunnel:
                 "detail": detail,
                 "peer": str(self.peer.spiffe_id),
                 "peer_address": self.peer_address,
+                "peer_version": self.peer_release,
             },
         )
         self._on_closed(self, reason)
@@ -193,7 +216,7 @@ class Tunnel:
         self._measure(self._loop.time())
         if self._silent_ticks >= DEAD_AFTER_TICKS:
             self.close("peer_silent")
-        elif not self.id and self._loop.time() - self._began > INTRODUCTION_S:
+        elif not self.id and self._loop.time() - self.began > INTRODUCTION_S:
             self.close("no_hello")
         elif self._silent_ticks > 1:
             self.mux.ping(self._silent_ticks)
@@ -224,17 +247,28 @@ class Tunnel:
                 if self.id:
                     raise BadFrame("the peer introduced the tunnel twice")
                 self.id = line.tunnel
-                # The answer tells the client which version it talks to, and that its certificate was accepted.
+                # The answer tells the client which versions we speak, and that its certificate was accepted.
                 self.mux.streams[hello.CONTROL_STREAM].send(TunnelHello(__version__, line.tunnel).encode(), Flag.ACK)
+                self._agree(line)
             case TunnelHello():
                 self.accepted = True
+                self._agree(line)
                 self.decided.set()
             case BusyNotice():
                 self._peer_busy = line.busy
             case DrainNotice():
                 self.mux.peer_going_away = True
                 self.stream_ended()
+            case RenewNotice():
+                pass  # the pool's affair
         self._on_said(self, line)
+
+    def _agree(self, peer: TunnelHello) -> None:
+        """On a version of the tunnel; there is only one until now. Raises OtherVersion."""
+        self.peer_release = peer.version
+        sentence = hello.objection(peer)
+        if sentence:
+            raise OtherVersion(sentence)
 
     def _wake(self) -> None:
         """What all streams collect during one turn of the poller leaves together at its end."""
@@ -290,7 +324,7 @@ class Tunnel:
             self._fail(str(error))
         except BadFrame as error:
             self.mux.go_away(GoAway.PROTOCOL_ERROR)
-            self.close("protocol_error", str(error))
+            self.close(error.reason, str(error))
         if self._tls.has_more:
             # Others get their turn first.
             self._loop.call_soon(self._readable)

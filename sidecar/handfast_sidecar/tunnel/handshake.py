@@ -12,8 +12,10 @@ from typing import Final
 from OpenSSL import SSL
 
 from handfast_sidecar.errors import BadCertificate, HandshakeFailed
+from handfast_sidecar.identity.bundle import anchor
 from handfast_sidecar.identity.contexts import verify_failure
 from handfast_sidecar.identity.leaf import Leaf, read_peer
+from handfast_sidecar.identity.proof import Proof
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.loop.readiness import readable, writable
 from handfast_sidecar.tunnel.direct import ENGINE
@@ -30,8 +32,13 @@ class Secured:
 
     sock: socket.socket
     tls: TlsConnection
-    peer: Leaf
+    proof: Proof
+    """The peer's."""
     server: bool
+
+    @property
+    def peer(self) -> Leaf:
+        return self.proof.leaf
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +77,17 @@ def _step(tls: TlsConnection) -> Want | None:
     try:
         return tls.handshake()
     except HandshakeFailed as failed:
-        verify = verify_failure(tls.connection)
-        if verify is None:
+        why = verify_failure(tls.connection)
+        if why is None:
             raise
-        raise HandshakeFailed(
-            verify, _VERIFY_SENTENCES.get(verify, f"the peer's certificate was refused: {verify}")
-        ) from failed
+        raise HandshakeFailed(why.reason, str(why)) from failed
 
 
-_VERIFY_SENTENCES: Final = {
-    "expired": "the peer's certificate has expired: check that the operator runs and that both clocks are right",
-    "not_yet_valid": "the peer's certificate is not valid yet: check both clocks",
-    "untrusted": "the peer's certificate is not signed by our trust domain's bundle: is it of another trust domain?",
-    "chain_too_long": "the peer sent a chain of more than 4 certificates",
-}
+def check_peer(tls: TlsConnection, expected: Expectation) -> Proof:
+    """What the peer has proven, when it is an X509-SVID of the expected trust domain and identity.
 
-
-def check_peer(tls: TlsConnection, expected: Expectation) -> Leaf:
-    """The peer's leaf, when it is an X509-SVID of the expected trust domain and identity. Raises HandshakeFailed."""
+    Raises HandshakeFailed.
+    """
     if tls.alpn != expected.alpn:
         raise HandshakeFailed("wrong_alpn", f"the peer chose the protocol {tls.alpn!r}, expected {expected.alpn!r}")
     chain = tls.peer_chain
@@ -102,4 +102,4 @@ def check_peer(tls: TlsConnection, expected: Expectation) -> Leaf:
             "wrong_identity",
             f"the peer is {leaf.spiffe_id}, and {expected.identity} is expected at that address",
         )
-    return leaf
+    return Proof(leaf, anchor(chain[-1]))

@@ -11,7 +11,7 @@ class Reason(IntEnum):
     DENIED = 1
     """Policy does not let this identity connect to this port."""
     LIMIT = 2
-    """The server has as many connections as it may have."""
+    """The server's policy lets it have no more connections, or not so many new ones a second."""
     NOT_LOCAL = 3
     """The destination is not an address of the server's own pod: a sidecar is no open relay."""
     RESERVED_PORT = 4

@@ -3,7 +3,8 @@
 
 Servers run until SIGTERM; clients print one line of JSON.
 
-servers: http, greeter, sink, grpc, idle      clients: load, greet, visit, hold, send, reach, grpc-check
+servers: http, greeter, sink, echo, grpc, idle, drive
+clients: load, greet, visit, hold, send, reach, grpc-check, driven
 A client's exit code is 1 when anything went wrong, and its JSON says what.
 """
 
@@ -12,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -24,6 +26,8 @@ Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Handler: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Report: TypeAlias = dict[str, Any]
 
+ANSWER_S = 10.0
+"""How long the answer to a request of `drive` may take."""
 DRAIN_S = 20
 """How long a server waits, after SIGTERM, for the requests it has begun."""
 
@@ -83,10 +87,12 @@ class HttpServer:
     /            greets: "hello from <name>"            /echo          answers the body
     /healthz     "ok"                                   /bytes/N       N bytes
     /slow/S      waits S seconds before it answers      /peer          the client's address, as we see it
+    /answered    how often we greeted
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._greeted = 0
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: requests until the client has no more."""
@@ -119,7 +125,10 @@ class HttpServer:
         verb, _, argument = path.strip("/").partition("/")
         match verb:
             case "":
+                self._greeted += 1
                 return "200 OK", f"hello from {self._name}\n".encode()
+            case "answered":
+                return "200 OK", f"{self._greeted}\n".encode()
             case "healthz":
                 return "200 OK", b"ok\n"
             case "echo":
@@ -157,6 +166,13 @@ async def sink(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     await writer.drain()
 
 
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Gives back what it gets."""
+    while chunk := await reader.read(65536):
+        writer.write(chunk)
+        await writer.drain()
+
+
 async def grpc_health(port: int) -> None:
     """The health service of gRPC: SERVING."""
     import grpc.aio
@@ -192,14 +208,23 @@ class Load:
 
     async def run(self) -> Report:
         """Do it, and sum it up."""
+        await asyncio.sleep(self._options.after)
         began = time.monotonic()
-        workers = [asyncio.create_task(self._worker()) for _ in range(self._options.connections)]
+        workers = self.begin()
         end = asyncio.create_task(end_of_input() if self._options.until_eof else asked_to_end())
         everyone = asyncio.create_task(self._all(workers))
         await asyncio.wait({end, everyone}, return_when=asyncio.FIRST_COMPLETED)
         STOPPING.set()
         end.cancel()
         await everyone
+        return self.report() | {"seconds": round(time.monotonic() - began, 3)}
+
+    def begin(self) -> list[asyncio.Task[None]]:
+        """Its connections, each a task that ends with STOPPING."""
+        return [asyncio.create_task(self._worker()) for _ in range(self._options.connections)]
+
+    def report(self) -> Report:
+        """What became of each request so far."""
         ordered = sorted(self._latencies_ms) or [0.0]
         return {
             "requests": len(self._latencies_ms) + self._failures.total(),
@@ -207,7 +232,6 @@ class Load:
             "failures": dict(self._failures),
             "statuses": dict(self._statuses),
             "connections_opened": self._opened,
-            "seconds": round(time.monotonic() - began, 3),
             "p50_ms": round(ordered[len(ordered) // 2], 3),
             "p99_ms": round(ordered[len(ordered) * 99 // 100], 3),
         }
@@ -227,15 +251,16 @@ class Load:
     async def _worker(self) -> None:
         connection: Connection | None = None
         while self._more():
-            began = time.monotonic()
+            began, doing = time.monotonic(), "connecting"
             try:
                 async with asyncio.timeout(self._options.timeout):
                     if connection is None:
                         connection = await asyncio.open_connection(self._host, self._port)
                         self._opened += 1
+                    doing = "asking"
                     status, reusable = await self._request(*connection)
             except (OSError, asyncio.IncompleteReadError, ValueError, TimeoutError) as error:
-                self._failures[f"{type(error).__name__}: {error}"[:100]] += 1
+                self._failures[f"{type(error).__name__} while {doing}: {error}"[:100]] += 1
                 reusable = False
                 await asyncio.sleep(0.02)  # a server that refuses at once must not be asked in a tight loop
             else:
@@ -259,6 +284,95 @@ class Load:
         headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
         await reader.readexactly(int(headers["content-length"]))
         return lines[0].split(" ")[1], headers.get("connection") != "close"
+
+
+class Stream:
+    """One connection to an echo server, from beginning to end when all is well: every byte is checked."""
+
+    def __init__(self, host: str, port: int, pause: float) -> None:
+        self._host, self._port, self._pause = host, port, pause
+        self._bytes = 0
+        self._errors: list[str] = []
+
+    async def run(self) -> None:
+        """Until STOPPING; when it breaks, which is a failure, another one."""
+        while not STOPPING.is_set():
+            await self._connection()
+            await asyncio.sleep(self._pause)
+
+    async def _connection(self) -> None:
+        bytes_of = random.Random(os.getpid())  # noqa: S311 - bytes to tell apart, no secrets
+        try:
+            reader, writer = await asyncio.open_connection(self._host, self._port)
+            while not STOPPING.is_set():
+                sent = bytes_of.randbytes(bytes_of.randint(1, 8192))
+                async with asyncio.timeout(ANSWER_S):
+                    writer.write(sent)
+                    await writer.drain()
+                    got = await reader.readexactly(len(sent))
+                if got != sent:
+                    raise ValueError(f"other bytes came back after {self._bytes}")
+                self._bytes += len(got)
+                await asyncio.sleep(self._pause)
+            writer.close()
+        except (OSError, asyncio.IncompleteReadError, ValueError, TimeoutError) as error:
+            self._errors.append(f"{type(error).__name__}: {error} after {self._bytes} bytes"[:200])
+
+    def report(self) -> Report:
+        return {"failed": len(self._errors), "bytes": self._bytes, "errors": self._errors[-3:]}
+
+
+class Drive:
+    """Load of all kinds for as long as the pod runs, and whoever asks on loopback is told what became of it.
+
+    It needs nobody outside: a load that is run by `kubectl exec` ends with the API server.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._loads: dict[str, list[Load]] = {}
+        for target in options.http:
+            kinds = ({"connections": 2, "close": False}, {"connections": 1, "close": True})
+            each = vars(options) | {"target": f"http://{target}/", "seconds": 0, "requests": 0, "timeout": ANSWER_S}
+            self._loads[target] = [Load(argparse.Namespace(**each | kind)) for kind in kinds]
+        ends = (target.rpartition(":") for target in options.stream)
+        self._streams = [Stream(host, int(port), options.pause) for host, _, port in ends]
+        self._port = options.port
+
+    async def run(self) -> None:
+        """Until SIGTERM."""
+        loads = [load for each in self._loads.values() for load in each]
+        self._running = [task for load in loads for task in load.begin()]
+        self._running += [asyncio.create_task(each.run()) for each in self._streams]
+        server = await asyncio.start_server(self._tell, "127.0.0.1", self._port)
+        await asked_to_end()
+        server.close()
+
+    async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.readline() == b"finish\n":
+            STOPPING.set()
+            await asyncio.wait(self._running)
+        targets = {target: [load.report() for load in loads] for target, loads in self._loads.items()}
+        streams = [each.report() for each in self._streams]
+        every = [report for reports in targets.values() for report in reports]
+        report = {
+            "failed": sum(each["failed"] for each in (*every, *streams)),
+            "requests": {target: sum(each["requests"] for each in reports) for target, reports in targets.items()},
+            "failures": [each["failures"] for each in every if each["failures"]],
+            "slowest": len(every) and min(each["requests"] for each in every),
+            "streams": streams,
+        }
+        writer.write(json.dumps(report).encode() + b"\n")
+        await writer.drain()
+        writer.close()
+
+
+async def driven(options: argparse.Namespace) -> Report:
+    """What a `drive` in this pod says; with --finish, its last word."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", options.port)
+    writer.write(b"finish\n" if options.finish else b"look\n")
+    report: Report = json.loads(await reader.readline())
+    writer.close()
+    return report
 
 
 async def greet(options: argparse.Namespace) -> Report:
@@ -400,15 +514,24 @@ def arguments() -> argparse.Namespace:
     """One verb and its options."""
     parser = argparse.ArgumentParser(prog="testapp", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for name, port in (("http", 8080), ("greeter", 2525), ("sink", 9000), ("grpc", 50051)):
+    for name, port in (("http", 8080), ("greeter", 2525), ("sink", 9000), ("echo", 7007), ("grpc", 50051)):
         server = verbs.add_parser(name)
         server.add_argument("--port", type=int, default=port)
         server.add_argument("--host", default="", help="an IPv4 address to listen on alone; not for grpc")
     verbs.add_parser("idle", help="nothing, until SIGTERM")
+    drive = verbs.add_parser("drive", help=Drive.__doc__)
+    drive.add_argument("--http", action="append", default=[], metavar="host:port")
+    drive.add_argument("--stream", action="append", default=[], metavar="host:port", help="of an echo server")
+    drive.add_argument("--pause", type=float, default=0.1)
+    driven_by = verbs.add_parser("driven")
+    driven_by.add_argument("--finish", action="store_true")
+    for each in (drive, driven_by):
+        each.add_argument("--port", type=int, default=9900)
     load = verbs.add_parser("load", help=Load.__doc__)
     load.add_argument("target", help="http://host:port/path")
     load.add_argument("--connections", type=int, default=1)
     load.add_argument("--seconds", type=float, default=0)
+    load.add_argument("--after", type=float, default=0, help="seconds before it begins")
     load.add_argument("--requests", type=int, default=0)
     load.add_argument("--until-eof", action="store_true", help="until standard input ends")
     load.add_argument("--close", action="store_true", help="a new connection for each request")
@@ -444,6 +567,10 @@ async def run(options: argparse.Namespace) -> Report | None:
             await serve(sink, options.port, options.host)
         case "grpc":
             await grpc_health(options.port)
+        case "echo":
+            await serve(echo, options.port, options.host)
+        case "drive":
+            await Drive(options).run()
         case "idle":
             await asked_to_end()
         case "load":
@@ -456,6 +583,7 @@ async def run(options: argparse.Namespace) -> Report | None:
                 "send": send,
                 "grpc-check": grpc_check,
                 "reach": reach,
+                "driven": driven,
             }
             try:
                 return await clients[client](options)

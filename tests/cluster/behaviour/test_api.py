@@ -250,7 +250,7 @@ UNCHECKED = (
 REFUSED: dict[str, tuple[Json, str]] = {
     "another value than those of the list": (
         {"mode": "strict"},
-        'spec.mode: Unsupported value: "strict": supported values: "Strict", "Permissive", "Disabled"',
+        'spec.mode: Unsupported value: "strict": supported values: "Strict", "Permissive", "Disabled", "Auto"',
     ),
     "a field that is missing": ({"ports": [{"port": 80}]}, "spec.ports[0].mode: Required value"),
 }

@@ -9,6 +9,8 @@ from cluster.kube.workloads import Workloads
 from cluster.mesh import access_log, metric, policy, until
 from cluster.release import Release
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.timeout(400)
 def test_without_a_directory_known_peers_go_on_and_no_answer_is_never_a_yes(

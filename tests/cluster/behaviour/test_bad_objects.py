@@ -26,9 +26,19 @@ def port(number: int, mode: str = "Strict") -> dict[str, Any]:
 
 BAD: dict[str, tuple[Manifest, str]] = {
     "no spec": ({**namespaced(), "spec": None}, "spec"),
-    "an empty policy": (namespaced(), "set mode, ports, foreign or certificate.ttl"),
+    "an empty policy": (namespaced(), "the policy says nothing: set mode, ports, foreign"),
     "an unknown mode": (namespaced(mode="strict"), 'supported values: "Strict", "Permissive", "Disabled"'),
-    "a mode that is not built yet": (namespaced(mode="Auto"), 'supported values: "Strict", "Permissive", "Disabled"'),
+    "a port that promotes itself": (
+        namespaced(ports=[port(80, "Auto")]),
+        "a port is Strict, Permissive or Disabled, or has no entry and follows spec.mode",
+    ),
+    "a time until promotion of what is not Auto": (
+        namespaced(mode="Permissive", promoteAfter="1h"),
+        "set mode to Auto, or leave promoteAfter out",
+    ),
+    "a time until promotion in days": (namespaced(mode="Auto", promoteAfter="1d"), "such as 24h or 1h30m"),
+    "less than a minute until promotion": (namespaced(mode="Auto", promoteAfter="59s"), "must be from 1m"),
+    "more than thirty days until promotion": (cluster_policy("bad", mode="Auto", promoteAfter="721h"), "to 720h"),
     "a misspelt field": (namespaced(mode="Strict", selctor={}), 'unknown field "spec.selctor"'),
     "an empty selector": (namespaced(mode="Strict", selector={}), "leave selector out to mean the whole namespace"),
     "an empty matchLabels": (
@@ -69,7 +79,19 @@ BAD: dict[str, tuple[Manifest, str]] = {
     "a ttl below five minutes": (namespaced(certificate={"ttl": "4m59s"}), "must be from 5m"),
     "a ttl above thirty days": (namespaced(certificate={"ttl": "721h"}), "to 720h"),
     "a ttl of ages": (namespaced(certificate={"ttl": "999999999h"}), "at most 720h"),
-    "a cluster policy that says nothing": (cluster_policy("bad"), "set mode, ports, foreign or certificate.ttl"),
+    "a cluster policy that says nothing": (cluster_policy("bad"), "the policy says nothing: set mode, ports, foreign"),
+    "empty limits": (namespaced(limits={}), "limits says nothing"),
+    "a burst of no rate": (namespaced(limits={"burst": 5}), "set connectionsPerSecond beside it"),
+    "a limit of 0": (namespaced(limits={"perClient": {"maxConnections": 0}}), "a number from 1 to 1000000"),
+    "an empty outbound": (namespaced(outbound={}), "outbound says nothing"),
+    "an exception of two things": (
+        cluster_policy("bad", outbound={"except": [{"cidr": "192.0.2.0/24", "service": "a/b"}]}),
+        "set cidr or service, and not both",
+    ),
+    "an exception of no network": (
+        namespaced(outbound={"except": [{"cidr": "192.0.2.7"}]}),
+        "cidr is a network, such as 192.0.2.0/24",
+    ),
     "a cluster policy with an empty selector": (
         cluster_policy("bad", mode="Strict", namespaceSelector={}),
         "leave namespaceSelector out to mean every namespace",
@@ -79,7 +101,15 @@ BAD: dict[str, tuple[Manifest, str]] = {
         'unknown field "spec.selector"',
     ),
     "a trust domain without an issuer": (trust_domain("bad.example", {}), "spec.issuer: Required value"),
-    "an issuer of no kind": (trust_domain("bad.example", {"issuer": {}}), "issuer needs selfSigned"),
+    "an issuer of no kind": (trust_domain("bad.example", {"issuer": {}}), "issuer needs one of selfSigned"),
+    "an issuer of two kinds": (
+        trust_domain("bad.example", {"issuer": {"selfSigned": {}, "secretRef": {"name": "handfast-issuer"}}}),
+        "issuer needs one of selfSigned",
+    ),
+    "an issuer in another namespace": (
+        trust_domain("bad.example", {"issuer": {"secretRef": {"name": "other/handfast-issuer"}}}),
+        "a Secret in the operator's namespace",
+    ),
     "a root that lives an hour": (
         trust_domain("bad.example", {"issuer": {"selfSigned": {"ttl": "1h"}}}),
         "from 24h to 87600h",
@@ -120,7 +150,7 @@ def test_a_good_object_passes(cluster: Cluster, handfast: Release, module_namesp
         ]
     )
     columns = cluster("get", "mtls", "-n", module_namespace_name).splitlines()[0].split()
-    assert columns == ["NAME", "MODE", "PODS", "UNMESHED", "READY", "REASON", "AGE"]
+    assert columns == ["NAME", "MODE", "PROMOTION", "PODS", "UNMESHED", "READY", "REASON", "AGE"]
 
 
 @pytest.fixture(scope="module")

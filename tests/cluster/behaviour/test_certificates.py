@@ -1,6 +1,5 @@
 """The Secret of each pod, and certificates that rotate under traffic without anybody noticing."""
 
-import time
 from base64 import b64decode, b64encode
 
 import pytest
@@ -91,6 +90,7 @@ def test_a_secret_of_somebody_else_is_never_overwritten(
     assert b64decode(cluster.get("secret", name, here)["data"]["mine"]) == b"alone"
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 def test_the_operator_killed_and_started_again_mints_nothing_twice(
     cluster: Cluster, handfast: Release, workloads: Workloads, namespace: NamespaceFactory
@@ -117,12 +117,8 @@ def _serial(cluster: Cluster, name: str, namespace: str) -> str:
         return ""
 
 
-def test_the_secret_is_there_soon_after_the_pod(
-    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory
-) -> None:
+def test_the_secret_comes_with_the_pod(cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory) -> None:
     here = namespace(inject=True)
-    began = time.monotonic()
     cluster.apply([workloads.pod("orders", here, "http")])
     name = secret_name(cluster.get("pod", "orders", here))
     cluster.wait("secret", name, "create", here)
-    assert time.monotonic() - began < 10

@@ -17,7 +17,7 @@ REPLICAS = 3
 
 
 @pytest.mark.timeout(400)
-def test_connections_are_spread_over_the_replicas_and_one_that_goes_costs_next_to_nothing(
+def test_connections_are_spread_over_the_replicas_and_one_that_goes_costs_no_more_than_without_a_mesh(
     cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory
 ) -> None:
     meshed, plain = namespace("meshed", inject=True), namespace("plain")
@@ -40,9 +40,8 @@ def test_connections_are_spread_over_the_replicas_and_one_that_goes_costs_next_t
             report = load.finish()
         assert report["requests"] > 50
         failures[here], requests[here] = report["failures"], report["requests"]
-    # What was opened in the moment its pod went may be lost with the tunnel (docs/behaviour.md, "Known limits").
-    lost = sum(failures[meshed].values()) - sum(failures[plain].values())
-    assert lost <= max(3, requests[meshed] // 100), (failures, requests)
+    odd = [line for line in access_log(cluster, "client", meshed) if line.get("reason") or line["duration"] > 1]
+    assert sum(failures[meshed].values()) <= sum(failures[plain].values()), (failures, requests, odd)
 
 
 @pytest.mark.timeout(400)

@@ -1,16 +1,12 @@
 """A Deployment is replaced under load, beside one that nobody meshed: what its clients notice is counted on both."""
 
-import json
-import logging
-
 import pytest
 
 from cluster.cluster import Cluster
-from cluster.conftest import NamespaceFactory
+from cluster.conftest import NamespaceFactory, Record
 from cluster.kube.manifests import Manifest
 from cluster.kube.workloads import Workloads
 
-log = logging.getLogger("figures")
 pytestmark = pytest.mark.usefixtures("handfast")
 ROUNDS = 3
 LOAD = ["load", "http://orders:8080/", "--connections=4", "--close", "--pause=0.01", "--until-eof"]
@@ -19,7 +15,7 @@ LOAD = ["load", "http://orders:8080/", "--connections=4", "--close", "--pause=0.
 
 @pytest.mark.timeout(400)
 def test_a_rolling_update_fails_no_more_requests_than_without_the_mesh(
-    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory
+    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory, record_property: Record
 ) -> None:
     meshed, plain = namespace("meshed", inject=True), namespace("plain")
     for here in (meshed, plain):
@@ -35,7 +31,7 @@ def test_a_rolling_update_fails_no_more_requests_than_without_the_mesh(
             for here in (meshed, plain):
                 cluster.apply_ready(orders(workloads, here, number), timeout_s=120)
         reports = {"meshed": with_mesh.finish(), "plain": without.finish()}
-    log.info("FIGURES rolling update: %s", json.dumps(reports))
+    record_property("rolling update", reports)
     assert reports["meshed"]["requests"] > 100 * ROUNDS, "the load ran all the time"
     assert reports["meshed"]["failed"] <= reports["plain"]["failed"], reports
 

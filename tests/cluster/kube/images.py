@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from cluster.kube.sandbox import Sandbox
 log = logging.getLogger(__name__)
 
 APPS = Path(__file__).parents[1] / "apps"
+PREVIOUS = Path(__file__).parents[1] / "previous"
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BASE_RECIPE = 1
 """Raised when the base is made in another way, so that a cached one is made anew."""
@@ -53,6 +54,8 @@ class Recipe:
     name: str
     dockerfile: Path
     context: Path
+    target: str = ""
+    """The stage that is wanted, where that is not the last one."""
 
 
 RECIPES = (
@@ -64,11 +67,23 @@ RECIPES = (
 
 def build_all() -> Images:
     """Build our three images; layers that did not change come from the store in the cache."""
+    return Images(*_built(RECIPES))
+
+
+def build_previous(apps: str) -> Images:
+    """The images of the release before this one, and the test applications that there are."""
+    stages = ("operator", "sidecar")
+    recipes = (Recipe(f"handfast-previous-{each}", PREVIOUS / "Dockerfile", PREVIOUS, each) for each in stages)
+    operator, sidecar = _built(recipes)
+    return Images(operator, sidecar, apps)
+
+
+def _built(recipes: Iterable[Recipe]) -> list[str]:
     with locked(cache() / "images.lock"), TemporaryDirectory() as scratch:
         _empty_full_store(cache() / "store")
         builder = Builder(Path(scratch))
         builder.have_base(base_image())
-        return Images(*(builder.build(recipe) for recipe in RECIPES))
+        return [builder.build(recipe) for recipe in recipes]
 
 
 def load(sandbox: Sandbox, images: Images) -> None:
@@ -126,6 +141,7 @@ class Builder:
                 "--pull-never",
                 f"--signature-policy={self._policy}",
                 f"--iidfile={identity}",
+                *([f"--target={recipe.target}"] if recipe.target else []),
                 *mounts,
                 f"--file={recipe.dockerfile}",
                 str(recipe.context),

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import cast
 
 from cluster.cluster import Cluster
-from cluster.kube import lifecycle
-from cluster.kube.errors import MachineUnfit
+from cluster.kube import images, lifecycle
+from cluster.kube.errors import ClusterError, MachineUnfit
 from cluster.kube.images import Images
 from cluster.kube.places import KUBECONFIG, STATE
 from cluster.kube.release import HelmRelease
 from cluster.kube.sandbox import Sandbox
+from cluster.kube.upgrade import HelmUpgrade
 from cluster.kube.variant import DEFAULT, Variant
 from cluster.release import Release
 
@@ -26,13 +27,21 @@ IMAGE_VARIABLES = {
 class Kubernetes(Cluster):
     """A cluster whose Handfast comes by Helm, from images of this work tree."""
 
-    def __init__(self, kubeconfig: Path, images: Images, ours: Sandbox | None) -> None:
-        super().__init__(kubeconfig, images.apps, ours)
-        self._images = images
+    def __init__(self, kubeconfig: Path, built: Images, ours: Sandbox | None) -> None:
+        super().__init__(kubeconfig, built.apps, ours)
+        self._images, self._ours = built, ours
 
     def release(self) -> Release:
         """By Helm."""
         return HelmRelease(self, self._images)
+
+    def upgrade(self) -> HelmUpgrade:
+        """From the release before this one; its images are built and loaded for it. ClusterError: it is not ours."""
+        if self._ours is None:
+            raise ClusterError("an upgrade needs images of the previous release, so a cluster that our harness started")
+        previous = images.build_previous(self._images.apps)
+        images.load(self._ours, previous)
+        return HelmUpgrade(self, previous, self._images)
 
     def component_logs(self) -> Path | None:
         """Of the control plane, kubelet and the rest, when we started them."""

@@ -1,9 +1,12 @@
 """Handfast as Helm installs it: the chart of this work tree, with images made from it."""
 
+from collections.abc import Sequence
+
+from cluster.kube.build import locked
 from cluster.kube.client import Kubectl
 from cluster.kube.errors import ClusterError, PartDied
 from cluster.kube.images import Images
-from cluster.kube.places import REPOSITORY
+from cluster.kube.places import REPOSITORY, cache
 from cluster.release import INSTALL_S, NAMESPACE, Release
 
 RELEASE = "handfast"
@@ -18,14 +21,21 @@ class HelmRelease(Release):
         self.images = images
 
     def install(self, *settings: str) -> None:
-        """Install or upgrade until it works; `settings`: further `key=value` of the chart."""
-        if self.installed():
-            # Helm installs CRDs once and never changes them again; a person is told to do this, so we do it.
-            self._kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
+        """Install or upgrade until it works; `settings`: further `key=value` of the chart.
+
+        One at a time: Helm refuses an upgrade while another one is in progress.
+        """
+        with locked(cache() / "release.lock"):
+            self._install(settings)
+
+    def _install(self, settings: Sequence[str]) -> None:
         chosen = (f"--set={setting}" for setting in (*image_settings(self.images), *settings))
         where = [f"--namespace={NAMESPACE}", "--create-namespace", "--wait", f"--timeout={INSTALL_S}s"]
+        # A cluster that stays may have the custom resources of 0.1.0, or what somebody has tried by hand.
+        anyway = ["--take-ownership", "--force-conflicts"]
+        words = ["upgrade", RELEASE, str(CHART), "--install", *where, *anyway, *chosen]
         try:
-            self._kubectl.helm("upgrade", RELEASE, str(CHART), "--install", *where, *chosen, timeout_s=INSTALL_S + 60)
+            self._kubectl.helm(*words, timeout_s=INSTALL_S + 60)
         except ClusterError as error:
             raise PartDied(f"{error}\n{self.last_words()}") from error
         self.wait_working()

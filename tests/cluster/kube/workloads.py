@@ -5,7 +5,7 @@ from typing import Any
 
 from cluster.kube.manifests import Manifest
 
-PORTS = {"http": 8080, "greeter": 2525, "sink": 9000, "grpc": 50051}
+PORTS = {"http": 8080, "greeter": 2525, "sink": 9000, "echo": 7007, "grpc": 50051}
 """The port that each server verb of the test application listens on by default."""
 
 RESTRICTED = {

@@ -1,19 +1,17 @@
 """What people run in their clusters, for minutes, by every way that leads to a pod, while certificates rotate."""
 
 import json
-import logging
 import os
 from collections.abc import Callable
 
 import pytest
 
 from cluster.cluster import Cluster
-from cluster.conftest import NamespaceFactory
+from cluster.conftest import NamespaceFactory, Record
 from cluster.kube.manifests import Manifest
 from cluster.kube.workloads import Workloads
 from cluster.mesh import loaded_until, metric, policy, until
 
-log = logging.getLogger("figures")
 pytestmark = pytest.mark.usefixtures("handfast")
 PORTS = {"postgresql": 5432, "redis": 6379, "nginx": 8080, "grpc": 50051}
 LOAD_S = int(os.environ.get("HANDFAST_EVERYDAY_S", "330"))
@@ -23,7 +21,7 @@ WAYS = ("service", "headless", "pod")
 
 @pytest.mark.timeout(LOAD_S + 400)
 def test_postgresql_redis_nginx_and_grpc_notice_neither_the_mesh_nor_two_rotations(
-    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory
+    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory, record_property: Record
 ) -> None:
     here = namespace(inject=True)
     cluster.apply(policy(here, "short", mode="Strict", certificate={"ttl": "5m"}))
@@ -60,7 +58,7 @@ def test_postgresql_redis_nginx_and_grpc_notice_neither_the_mesh_nor_two_rotatio
         held = hold.report(timeout_s=LOAD_S)
     for way in WAYS:
         report = json.loads(cluster.logs(f"job/{way}", here, container="app").splitlines()[-1])
-        log.info("FIGURES everyday by %s: %s", way, json.dumps(report))
+        record_property(f"everyday by {way}", report)
         assert report["failed"] == 0, report
     assert (held["failed"], held["closed"]) == (0, None), "one connection outlived both rotations"
     for name in names:

@@ -1,7 +1,5 @@
 """Figures, printed beside what they are measured against; noisy machines make them no verdicts (docs/figures.md)."""
 
-import json
-import logging
 import re
 import statistics
 import time
@@ -12,14 +10,13 @@ from typing import Any
 import pytest
 
 from cluster.cluster import Cluster
-from cluster.conftest import NamespaceFactory
+from cluster.conftest import NamespaceFactory, Record
 from cluster.kube.workloads import Workloads
 from handfast_operator.cluster.access import find_access
 from handfast_operator.cluster.client import ApiClient
 from handfast_operator.cluster.kinds import PODS, SECRETS, Kind
 
-log = logging.getLogger("figures")
-pytestmark = pytest.mark.usefixtures("handfast")
+pytestmark = [pytest.mark.usefixtures("handfast"), pytest.mark.alone]
 PODS_MEASURED = 8
 
 
@@ -60,7 +57,7 @@ async def start_to_ready(client: ApiClient, workloads: Workloads, namespace: str
 
 @pytest.mark.timeout(300)
 async def test_from_a_pod_to_its_secret_and_to_ready(
-    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory
+    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory, record_property: Record
 ) -> None:
     meshed, plain = namespace("meshed", inject=True), namespace("plain")
     secrets, readies, plain_readies = [], [], []
@@ -76,11 +73,13 @@ async def test_from_a_pod_to_its_secret_and_to_ready(
         "ready_ms_median": round(statistics.median(readies)),
         "ready_without_injection_ms_median": round(statistics.median(plain_readies)),
     }
-    log.info("FIGURES pod start: %s", json.dumps(figures))
+    record_property("pod start", figures)
     assert all(value > 0 for value in figures.values())
 
 
-def test_the_memory_of_idle_sidecars(cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory) -> None:
+def test_the_memory_of_idle_sidecars(
+    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory, record_property: Record
+) -> None:
     here = namespace(inject=True)
     cluster.apply_ready(*(workloads.pod(f"idle{number}", here, "http") for number in range(3)))
     script = (
@@ -95,5 +94,5 @@ def test_the_memory_of_idle_sidecars(cluster: Cluster, workloads: Workloads, nam
         "rss_kb_median": statistics.median(rss),
         "private_kb_median": statistics.median(private),
     }
-    log.info("FIGURES sidecar memory: %s", json.dumps(figures))
+    record_property("sidecar memory", figures)
     assert len(rss) >= 3

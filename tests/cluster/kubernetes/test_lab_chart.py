@@ -1,8 +1,13 @@
-"""What the lab installs is what Helm installs."""
+"""What the lab installs, and what tests of the chart read, is what Helm makes of the chart."""
+
+from pathlib import Path
+
+import pytest
 
 from cluster.cluster import Cluster
-from cluster.lab.chart import RENDERED, rendered
+from cluster.lab.chart import KEPT, rendered
 
 
-def test_the_labs_manifests_are_the_charts(cluster: Cluster) -> None:
-    assert RENDERED.read_text() == rendered(), "the chart has changed: run `make lab-chart`"
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name)
+def test_what_is_kept_is_the_charts(cluster: Cluster, path: Path) -> None:
+    assert path.read_text() == rendered(*KEPT[path]), "the chart has changed: run `make lab-chart`"

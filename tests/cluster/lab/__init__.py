@@ -1,5 +1,5 @@
 """The lab as a cluster of the tests."""
 
-from cluster.lab.provided import started
+from cluster.lab.provided import Lab, started
 
-__all__ = ["started"]
+__all__ = ["Lab", "started"]

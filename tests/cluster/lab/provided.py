@@ -1,10 +1,13 @@
 """The lab for tests: started as a user would, with the test applications as one more of its images."""
 
 import os
+import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from base64 import b64decode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from http.client import HTTPSConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -77,13 +80,44 @@ class Lab(Cluster):
         """From the rendered chart."""
         return LabRelease(self)
 
+    # --- bad days of the API server, which the lab can have on demand
+
+    @contextmanager
+    def without_api_server(self) -> Iterator[None]:
+        """It breaks every connection and answers nobody while the block runs."""
+        self._order("away")
+        try:
+            yield
+        finally:
+            self._order("back")
+
+    def save(self, name: str) -> None:
+        """As a backup of etcd."""
+        self._order(f"save/{name}")
+
+    def restore(self, name: str) -> None:
+        """etcd from that backup, and the API server started again; revisions go back."""
+        self._order(f"restore/{name}")
+
+    def _order(self, what: str) -> None:
+        document = yaml.safe_load(self.kubeconfig.read_text())
+        found = document["clusters"][0]["cluster"]
+        trust = ssl.create_default_context(cadata=b64decode(found["certificate-authority-data"]).decode())
+        trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        connection = HTTPSConnection(found["server"].removeprefix("https://"), context=trust, timeout=10)
+        with closing(connection):
+            connection.request("POST", f"/lab/{what}")
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
+
 
 @contextmanager
-def started() -> Iterator[Lab]:
-    """Start one; it ends with the block."""
+def started(images: Mapping[str, Path] | None = None) -> Iterator[Lab]:
+    """Start one; it ends with the block. `images`: further programs, by the names of images."""
     with TemporaryDirectory(prefix="handfast-lab-") as folder:
         kubeconfig = Path(folder) / "kubeconfig"
-        words = ["lab", f"--kubeconfig={kubeconfig}", f"--image={APPS}={TESTAPP}"]
+        programs = {APPS: TESTAPP, **(images or {})}
+        words = ["lab", f"--kubeconfig={kubeconfig}", *(f"--image={each}={it}" for each, it in programs.items())]
         process = subprocess.Popen(
             [sys.executable, "-m", "handfast_lab", *words], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
         )

@@ -11,7 +11,7 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
-from handfast_lab.api.exec import PodAccess
+from handfast_lab.api.object_requests import PodAccess
 from handfast_lab.api.problems import ApiProblem
 from handfast_lab.api.registry import Registry
 from handfast_lab.api.server import application

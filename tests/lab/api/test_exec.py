@@ -40,6 +40,9 @@ class Processes:
         self.running.append(process)
         return process
 
+    async def dial(self, pod: Json, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", port)
+
 
 @pytest.fixture
 def processes() -> Processes:

@@ -57,3 +57,23 @@ async def test_an_update_over_an_old_version_is_a_conflict(registry: Registry) -
     with pytest.raises(ApiProblem) as refused:
         await registry.update(old)
     assert refused.value.code == 409
+
+
+async def test_what_is_restored_is_what_was_saved_and_its_versions_are_given_again(registry: Registry) -> None:
+    kept = await registry.create(config_map("kept", x="1"))
+    await registry.create(config_map("deleted"))
+    saved = registry.store.snapshot()
+    watch = registry.watch("configmaps", "default")
+    before = {(await anext(watch)).object["metadata"]["name"] for _ in range(3)}
+    assert before == {"kube-root-ca.crt", "kept", "deleted"}
+    later = await registry.patch("configmaps", "default", "kept", {"data": {"x": "2"}})
+    await registry.delete("configmaps", "default", "deleted")
+    await registry.create(config_map("made"))
+    assert [(await anext(watch)).type for _ in range(3)] == ["MODIFIED", "DELETED", "ADDED"]
+    registry.restore(saved)
+    events = {(event.type, event.object["metadata"]["name"]) for event in [await anext(watch) for _ in range(3)]}
+    assert events == {("DELETED", "made"), ("MODIFIED", "kept"), ("ADDED", "deleted")}
+    assert registry.get("configmaps", "default", "kept") == kept
+    again = await registry.patch("configmaps", "default", "kept", {"data": {"x": "3"}})
+    assert again["metadata"]["resourceVersion"] == later["metadata"]["resourceVersion"]
+    assert (await anext(watch)).object["data"] == {"x": "3"}

@@ -68,7 +68,7 @@ def test_it_walks_through_everything_and_leaves_nothing_behind() -> None:
     done = subprocess.run(DEMO, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     titles = re.findall(r"^\d/\d  (.+)$", done.stdout, re.MULTILINE)
-    assert titles == ["Before", "Inject", "Encrypted", "Strict", "Rotation", "Who talks to whom"]
+    assert titles == ["Before", "Inject", "Encrypted", "Strict", "Allow", "Rotation", "Who talks to whom"]
     assert "\033" not in done.stdout, "colours are for terminals"
     assert traces() == before
 

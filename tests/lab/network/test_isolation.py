@@ -55,6 +55,37 @@ async def main():
 asyncio.run(main())
 """
 
+GOING = """
+import asyncio
+from handfast_lab.network import isolation
+from handfast_lab.network.addresses import GATEWAYS
+from handfast_lab.network.commands import run
+from handfast_lab.network.links import PodNetwork
+
+async def main():
+    isolation.settle()
+    network = PodNetwork(isolation.STATE / "network")
+    await network.start()
+    going, staying = await network.attach("uid-1"), await network.attach("uid-2")
+    await run(["ip", "link", "set", going.interface, "address", "02:00:00:00:00:01"])  # lower than any that is drawn
+    dial = ["nsenter", f"--net={staying.netns}", "python3", "-c", DIAL, str(GATEWAYS[0])]
+    print(await run(dial), end="")
+    await network.release("uid-1")
+    while going.interface in await run(["ip", "-o", "link"]):
+        await asyncio.sleep(0.01)
+    print(await run(dial), end="")
+
+DIAL = '''
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 99), 5)
+except ConnectionRefusedError:
+    print("reached")
+'''
+
+asyncio.run(main())
+"""
+
 
 def inside(script: str) -> isolation.Isolated:
     return isolation.start([sys.executable, "-c", script], os.environ)
@@ -79,6 +110,11 @@ def test_two_pods_reach_each_other_by_both_families_and_nothing_is_seen_outside(
     assert capfd.readouterr().out.splitlines() == ["reached", "reached", "['via', 'fd00:10:244::1']", "['uid-2']"]
     assert subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout == interfaces
     assert not (isolation.STATE / "network").exists()
+
+
+def test_a_pod_that_goes_takes_nobodys_way_to_the_node_with_it(capfd: pytest.CaptureFixture[str]) -> None:
+    assert inside(GOING).process.wait(30) == 0
+    assert capfd.readouterr().out.splitlines() == ["reached", "reached"]
 
 
 def test_it_ends_when_the_lifeline_closes() -> None:

@@ -1,12 +1,15 @@
 """The life of pods, with real processes."""
 
 import asyncio
+import ctypes
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from handfast_lab.api.port import Json
+from handfast_lab.commands import put_down
 from lab.node.stage import Link, Stage, condition, shell, stage
 
 
@@ -217,6 +220,27 @@ async def test_nothing_runs_when_the_agent_has_ended(tmp_path: Path) -> None:
         pod = await node.ready("left")
         process = await node.agent.spawn(pod, "app", ["cat"], False)
     assert await process.wait() != 0
+
+
+@pytest.fixture
+def first_process() -> Iterator[None]:
+    """As in the lab, orphans are ours (PR_SET_CHILD_SUBREAPER): no init waits for them."""
+    libc, subreaper = ctypes.CDLL(None), 36
+    libc.prctl(subreaper, ctypes.c_ulong(1), 0, 0, 0)
+    yield
+    libc.prctl(subreaper, ctypes.c_ulong(0), 0, 0, 0)
+
+
+@pytest.mark.usefixtures("first_process")
+async def test_a_command_that_is_put_down_does_not_keep_its_pod_from_ending(node: Stage) -> None:
+    await node.create("asked", shell("exec sleep 1000"))
+    pod = await node.ready("asked")
+    process = await node.agent.spawn(pod, "app", ["sh", "-c", "sleep 1000 & echo up; wait"], False)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"up\n"
+    await put_down(process)
+    await node.api.delete("pods", "shop", "asked", grace_s=1)
+    await node.gone("asked")
 
 
 def running(words: bytes) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Benchmarks of the control plane: what a verdict costs, and how soon a changed policy is in force."""

@@ -1,0 +1,1 @@
+"""`handfast`, for people at a terminal: one module a verb, imported when it is asked for."""

@@ -1,0 +1,1 @@
+"""Pages of the docs that are made from the source, and the links between all of them."""
