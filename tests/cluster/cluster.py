@@ -75,7 +75,8 @@ class Cluster(Kubectl):
 
     def wait_reachable(self, pod: str, namespace: str, host: str, port: int, *, timeout_s: float = 20) -> None:
         """Until `host:port` accepts a connection of this pod: a Service works some time after its pods are Ready."""
-        report = self.client(pod, namespace, "reach", host, str(port), f"--timeout={timeout_s}")
+        words = ("reach", host, str(port), f"--timeout={timeout_s}")
+        report = self.client(pod, namespace, *words, timeout_s=timeout_s + 40)
         if report["failed"]:
             raise ClusterError(f"{pod} cannot reach {host}:{port} within {timeout_s} s: {report['error']}")
 

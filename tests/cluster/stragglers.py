@@ -6,7 +6,7 @@ has as HOSTNAME: pods that are named here must have names of their own.
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import run
@@ -42,12 +42,21 @@ def sidecar(pod: str) -> int:
 @contextmanager
 def paused(pod: str) -> Iterator[None]:
     """Its sidecar stands still while the block runs."""
-    process = sidecar(pod)
-    os.kill(process, signal.SIGSTOP)
+    with standing_still([sidecar(pod)]):
+        yield
+
+
+@contextmanager
+def standing_still(stopped: Sequence[int]) -> Iterator[None]:
+    """These processes do nothing while the block runs, and their connections stay."""
+    for process in stopped:
+        os.kill(process, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(process, signal.SIGCONT)
+        for process in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,12 +91,22 @@ def _slow(namespace: str) -> str:
     return f"slow-{namespace}"
 
 
+def _client(namespace: str) -> str:
+    """Another one."""
+    return f"client-{namespace}"
+
+
+def _as_on_the_page(shop: str) -> dict[str, str]:
+    """What the page calls these; those with the namespace in their names first."""
+    return {_slow(shop): "slow", _client(shop): "client", shop: "shop"}
+
+
 @pytest.fixture(scope="module")
 def shop(cluster: Cluster, workloads: Workloads, module_namespace: NamespaceFactory) -> str:
     here = module_namespace("shop", inject=True)
-    pods = ["orders", "client", _slow(here)]
+    pods = ["orders", _client(here), _slow(here)]
     cluster.apply_ready(
-        *workloads.server("orders", here, "http"), workloads.pod("client", here), workloads.pod(_slow(here), here)
+        *workloads.server("orders", here, "http"), *(workloads.pod(each, here) for each in pods if each != "orders")
     )
     until("all are heard of", lambda: all(row(cluster, here, f"{here}/{each}").get("loaded") for each in pods), 60)
     return here
@@ -120,9 +131,7 @@ def test_the_table_is_as_the_page_shows_it_and_expiring_says_when_there_is_nothi
     assert code == 0
     # Pods of other tests have certificates of the same authority.
     out = re.sub(r"(?<=selfSigned   )\d+", "3", out, count=1)
-    page_says(
-        "handfast certs -n shop", out, **{_slow(shop): "slow", shop: "shop", signing(cluster): "handfast-authority-1"}
-    )
+    page_says("handfast certs -n shop", out, **_as_on_the_page(shop), **{signing(cluster): "handfast-authority-1"})
     code, out, _ = ended(started(cluster, "certs", "-n", shop, "--expiring"))
     assert (code, out) == (
         0,
@@ -134,23 +143,27 @@ def test_the_table_is_as_the_page_shows_it_and_expiring_says_when_there_is_nothi
 @pytest.mark.timeout(400)
 def test_a_rotation_is_followed_to_its_end_and_certs_shows_it_on_the_way(cluster: Cluster, shop: str) -> None:
     before = signing(cluster)
-    with paused(_slow(shop)):
-        rotating = started(cluster, "rotate", "--timeout", f"{ROTATION_S:.0f}s")
-        said = until_said(rotating, f"waits for {shop}/{_slow(shop)}: ")
-        found = told(cluster, "certs", "-n", shop)[1]
-        assert {each["name"]: each["state"] for each in found["authorities"]}[before] == "Active"
-        assert found["rotation"]["state"] == "Distributing"
-        waiting = told(cluster, "rotate", "--status")[1]["rotation"]["stragglers"]
-        assert f"{shop}/{_slow(shop)}" in [each["pod"] for each in waiting]
-        assert signing(cluster) == before
+    with ExitStack() as until_it_drains:
+        with paused(_slow(shop)):
+            rotating = started(cluster, "rotate", "--timeout", f"{ROTATION_S:.0f}s")
+            said = until_said(rotating, f"waits for {shop}/{_slow(shop)}: ")
+            found = told(cluster, "certs", "-n", shop)[1]
+            assert {each["name"]: each["state"] for each in found["authorities"]}[before] == "Active"
+            assert found["rotation"]["state"] == "Distributing"
+            waiting = told(cluster, "rotate", "--status")[1]["rotation"]["stragglers"]
+            assert f"{shop}/{_slow(shop)}" in [each["pod"] for each in waiting]
+            assert signing(cluster) == before
+            said += until_said(rotating, f"no longer for {shop}/{_client(shop)}")
+            # It trusts the new root and stands still: the old one is needed for as long, however fast the others are.
+            until_it_drains.enter_context(paused(_client(shop)))
+        said += until_said(rotating, "Draining: ")
     code, out, err = ended(rotating, ROTATION_S + 30)
     assert code == 0, said + out + err
     after = signing(cluster)
     assert after != before
-    page_says(
-        "handfast rotate", said + out, **{before: "handfast-authority-1", after: "handfast-authority-2", shop: "shop"}
-    )
-    for pod in ("orders", "client"):
+    names = {before: "handfast-authority-1", after: "handfast-authority-2"}
+    page_says("handfast rotate", said + out, **_as_on_the_page(shop), **names)
+    for pod in ("orders", _client(shop)):
         assert row(cluster, shop, f"{shop}/{pod}")["issuer"] == after
     assert told(cluster, "rotate", "--status")[1]["rotation"]["state"] == "Idle"
 

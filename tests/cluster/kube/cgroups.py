@@ -4,10 +4,11 @@ cgroup v1 has one tree for each controller and v2 has one for all; a machine may
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cluster.kube.errors import PartDied
+from cluster.kube.processes import ProcessId
 
 NAME = "handfast-cluster"
 MOUNTED = Path("/sys/fs/cgroup")
@@ -47,16 +48,29 @@ def create() -> None:
             (place / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in wanted))
 
 
+def kill() -> None:
+    """End all that run in our group; the group stays, with nothing below it."""
+    for tree in _trees():
+        for members in (tree / NAME).rglob("cgroup.procs"):
+            for pid in map(int, members.read_text().split()):
+                if process := ProcessId.of(pid):
+                    process.kill()
+    _remove(lambda group: [path for path in group.rglob("*") if path.is_dir()])
+
+
 def remove() -> None:
     """Our group and all below it; its processes have been killed and may still be on their way out."""
+    _remove(lambda group: [path for path in (group, *group.rglob("*")) if path.is_dir()])
+
+
+def _remove(chosen: Callable[[Path], list[Path]]) -> None:
     deadline = time.monotonic() + REMOVAL_S
     for tree in _trees():
         group = tree / NAME
-        while group.exists():
+        while folders := chosen(group):
             try:
-                for below in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
-                    below.rmdir()
-                group.rmdir()
+                for each in sorted(folders, reverse=True):
+                    each.rmdir()
             except OSError as busy:
                 if time.monotonic() > deadline:
                     raise PartDied(f"control group {group} cannot be removed: {busy}") from busy

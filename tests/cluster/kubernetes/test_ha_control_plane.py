@@ -17,7 +17,7 @@ from cluster.faults import CONTROLLER, DIRECTORY, WEBHOOK, crash, leader, lose, 
 from cluster.kube.workloads import PORTS, Workloads
 from cluster.mesh import policy, scrapes, until
 from cluster.release import Release
-from cluster.stragglers import processes
+from cluster.stragglers import processes, standing_still
 from handfast_operator.cluster.access import read_kubeconfig
 from handfast_operator.cluster.client import ApiClient, ApiError
 from handfast_operator.cluster.kinds import PODS
@@ -83,6 +83,26 @@ def test_when_a_replica_of_the_directory_is_lost_its_sidecars_move_and_nobody_wa
     load.goes_on()
     handfast.wait_available(DIRECTORY)
     until("two serve", lambda: len(sessions(cluster, handfast)) == len(before), 60)
+
+
+def test_when_a_replica_of_the_directory_falls_silent_a_first_contact_is_answered_by_the_other_one(
+    cluster: Cluster, handfast: Release, workloads: Workloads, load: Driving, record_property: Record
+) -> None:
+    replicas = handfast.pods(DIRECTORY)
+    unmet = [f"silent-{number}" for number in range(len(replicas))]
+    cluster.apply_ready(*(each for name in unmet for each in workloads.server(name, load.namespace, "http")))
+    seconds = []
+    # One of them is the one that the client asks.
+    for silent, name in zip(replicas, unmet, strict=True):
+        with standing_still(processes(silent, "directory")):
+            began = time.monotonic()
+            first = cluster.client("reaching", load.namespace, *once(name))
+            seconds.append(since(began))
+            assert first["failed"] == 0, first
+        until("all are connected", lambda: connected(cluster, load.namespace), 30)
+    record_property("ha: directory replica silent", {"first_contact_s": seconds})
+    load.goes_on()
+    until("both serve", lambda: len(sessions(cluster, handfast)) == len(replicas), 60)
 
 
 @pytest.mark.parametrize("how", ["deleted", "killed"])
