@@ -12,8 +12,8 @@ from aiohttp import web
 from handfast_operator.cluster.objects import Pod
 from handfast_operator.directory.siblings import Siblings
 from handfast_operator.settings import Settings
-from handfast_sidecar.directory.client import UNANSWERED_S
 from handfast_sidecar.directory.messages import AddressAnswer, NobodyAddress, PodAddress
+from handfast_sidecar.directory.questions import UNANSWERED_S
 from handfast_sidecar.wellknown import DIRECTORY_ACCOUNT
 from support.directory import HOST, Lab, Sidecar, running, until
 from support.stores import Cluster, pod
