@@ -6,6 +6,7 @@ Its one rule: nothing in the issuer asks the system for the time or sleeps by it
 import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -77,6 +78,18 @@ class TokenBucket:
         # A clock that was set back must not make it longer.
         while timedelta() < self._held_until - self._time.now() <= LONGEST_HOLD:
             await wait_until(self._time, self._held_until)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How hard the API server is driven."""
+
+    in_flight: int = 24
+    """Writes at once, at most: fewer while the API server is slow."""
+    rate: float = 500
+    """Writes per second on average: 10,000 new pods have their Secrets in 18 s."""
+    burst: int = 1000
+    """Writes at once after a quiet time."""
 
 
 SLOW: Final = timedelta(seconds=1)
