@@ -1,5 +1,6 @@
 """The parts of one sidecar, built and tied together. It only wires."""
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,7 @@ class Parts:
             self.registry,
             standing=self.standing,
             on_revoked=changes.revoked,
+            make_room=lambda: self.telemetry.edges.make_room(time.time()),
             cache=CacheFile(settings.cache_path, first.leaf.pod_uid),
         )
         self.resting = Resting(self._issuers, self.directory.report_soon)

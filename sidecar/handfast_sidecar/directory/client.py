@@ -64,12 +64,13 @@ class Directory:
         cache: CacheFile | None = None,
         standing: Standing | None = None,
         on_revoked: Callable[[Revocations], None] = lambda _revoked: None,
+        make_room: Callable[[], bool] = lambda: False,
         move_s: float = MOVE_S,
         clock: Clock = utc_now,
     ) -> None:
         self._tenure = Tenure(identity, standing or Standing(lambda: identity.current), move_s, clock)
         self._on_revoked = on_revoked
-        self._reporter = Reporter(report)
+        self._reporter = Reporter(report, make_room)
         self._on_policy = on_policy
         self._patience = Patience()
         book = AddressBook()

@@ -17,9 +17,9 @@ REPORT_SOON_S: Final = 2.0
 class Reporter:
     """Reports on one stream after another."""
 
-    def __init__(self, report: Callable[[], Report]) -> None:
-        """`report` says what is true now."""
-        self._reporting = Reporting(report)
+    def __init__(self, report: Callable[[], Report], make_room: Callable[[], bool]) -> None:
+        """As `Reporting` has them."""
+        self._reporting = Reporting(report, make_room)
         self._news = asyncio.Event()
 
     def soon(self) -> None:
