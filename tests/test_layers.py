@@ -62,6 +62,7 @@ PURE = [
     OPERATOR / "directory" / "evidence.py",
     OPERATOR / "directory" / "index.py",
     OPERATOR / "directory" / "service_answer.py",
+    OPERATOR / "directory" / "withheld.py",
     OPERATOR / "cli" / "grammar.py",
     OPERATOR / "cli" / "redaction.py",
     OPERATOR / "evidence",

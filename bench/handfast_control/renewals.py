@@ -14,8 +14,7 @@ from handfast_bench.rounds import say
 from handfast_control.figures import Row, Table
 from handfast_control.simulated import START, SimulatedTime
 from handfast_operator.authority.schedule import renew_at
-from handfast_operator.controller.issuer import Pace
-from handfast_operator.controller.timing import TokenBucket
+from handfast_operator.controller.timing import Pace, TokenBucket
 from handfast_operator.controller.work_queue import WorkQueue
 
 PODS: Final = 100_000

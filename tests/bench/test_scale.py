@@ -12,7 +12,7 @@ from handfast_control.renewals import Cluster, spread
 from handfast_control.usage import private_mb, usage_of
 from handfast_control.waiting import NAMESPACES, waiting_pod
 from handfast_operator.cluster.objects import parse_pod
-from handfast_operator.controller.issuer import Pace
+from handfast_operator.controller.timing import Pace
 
 HISTOGRAM = """
 # HELP seconds ignored

@@ -17,7 +17,7 @@ from handfast_operator.authority.root import make_root
 from handfast_operator.authority.schedule import renew_at, retry_after
 from handfast_operator.authority.state import AuthorityState
 from handfast_operator.cluster.client import ApiError
-from handfast_operator.controller.issuer import RESYNC
+from handfast_operator.controller.agenda import RESYNC
 from handfast_sidecar.identity.spiffe import SpiffeId
 from handfast_sidecar.policy.effective import Mode
 from support.issuing import ORDERS, PATH, World

@@ -118,6 +118,45 @@ async def test_a_call_that_fails_or_is_cancelled_gives_its_place_back() -> None:
         pass
 
 
+async def test_who_waits_for_a_place_is_never_overtaken_or_forgotten() -> None:
+    time = VirtualTime()
+    window = Window(3, time)
+    while window.width > 1:
+        await _calls(window, time, 3, 2 * SLOW)
+    order: list[str] = []
+
+    async def worker(name: str, calls: int) -> None:
+        for _ in range(calls):
+            async with window.call():  # the next one begins at once: as with a queue that is never empty
+                order.append(name)
+                await wait_until(time, time.now() + 2 * SLOW)
+
+    workers = [asyncio.ensure_future(worker(name, 3)) for name in "abcd"]
+    await time.advance(2 * SLOW * 12)
+    await asyncio.gather(*workers)
+    assert "".join(order) == "abcd" * 3
+
+
+async def test_a_place_that_was_given_to_one_who_gave_up_goes_to_the_next() -> None:
+    window = Window(1, VirtualTime())
+    order: list[int] = []
+
+    async def one(number: int) -> None:
+        async with window.call():
+            order.append(number)
+
+    async with asyncio.timeout(1):
+        async with window.call():
+            waiting = [asyncio.ensure_future(one(number)) for number in range(4)]
+            await asyncio.sleep(0)
+            waiting[1].cancel()  # while it waits
+        waiting[0].cancel()  # when it has its place, and has not heard of it
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert order == [2, 3]
+        async with window.call():
+            pass
+
+
 async def _hold(window: Window) -> None:
     async with window.call():
         await asyncio.Event().wait()

@@ -55,10 +55,21 @@ class Sidecar:
     def __init__(self, of: Pod) -> None:
         self.pod = of
         self.counts: dict[str, Edge] = {}
-        self._reporting = Reporting(lambda: report(*self.counts.values()))
+        self._forgets: set[str] = set()
+        self._reporting = Reporting(lambda: report(*self.counts.values()), self._make_room)
 
     def has(self, edge: Edge) -> None:
         self.counts[edge.peer] = edge
+
+    def forgets(self, peer: str) -> None:
+        """With its next report."""
+        self._forgets.add(peer)
+
+    def _make_room(self) -> bool:
+        gone, self._forgets = self._forgets & self.counts.keys(), set()
+        for peer in gone:
+            del self.counts[peer]
+        return bool(gone)
 
     def connects_to(self, evidence: Evidence) -> None:
         for line in self._reporting.begin():
@@ -188,27 +199,44 @@ def test_an_older_report_that_comes_late_changes_nothing() -> None:
     assert rig.only().connections == 9
 
 
-steps = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.booleans()), min_size=1, max_size=20)
+def test_what_comes_back_under_the_name_of_a_forgotten_edge_is_new() -> None:
+    rig, orders = Rig(), Sidecar(ORDERS)
+    orders.has(from_cart(1, last=800.0))
+    orders.has(Edge("in", ORDERS_ID, 8080, True, 4, open=1))
+    orders.forgets(CART_ID)
+    orders.connects_to(rig.evidence)
+    rig.now = 2000.0
+    orders.has(from_cart(1, last=1900.0))
+    orders.has(Edge("in", ORDERS_ID, 8080, True, 5, open=1))
+    orders.reports_to(rig.evidence)
+    known = {edge.source.identity: edge for edge in rig.evidence.view().edges}
+    assert (known[CART_ID].connections, known[CART_ID].last_carried) == (2, 1900.0)
+    assert (known[ORDERS_ID].connections, known[ORDERS_ID].open) == (5, 1)
+
+
+steps = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.booleans(), st.booleans()), min_size=1, max_size=20)
 
 
 @settings(max_examples=60)
 @given(steps)
-def test_however_a_sidecar_moves_between_replicas_and_restarts_nothing_counts_twice(
-    moves: list[tuple[int, int, bool]],
+def test_however_a_sidecar_moves_between_replicas_restarts_and_forgets_nothing_counts_twice(
+    moves: list[tuple[int, int, bool, bool]],
 ) -> None:
     rig, orders = Rig(), Sidecar(ORDERS)
     replicas = [rig.evidence, rig.replica("two"), rig.replica("three")]
     at, total, mine = -1, 0, 0
-    for where, more, restarts in moves:
+    for where, more, restarts, forgets in moves:
         if restarts:
             orders, at, mine = Sidecar(ORDERS), -1, 0
         total, mine = total + more, mine + more
         orders.has(from_cart(mine))
+        if forgets:
+            orders.forgets(CART_ID)
         if where == at:
             orders.reports_to(replicas[where])
         else:
             orders.connects_to(replicas[where])
-        at = where
+        at, mine = where, 0 if forgets else mine
     assert sum(edge.connections for each in replicas for edge in each.view().edges) == total
 
 

@@ -12,8 +12,8 @@ from aiohttp import web
 from handfast_operator.cluster.objects import Pod
 from handfast_operator.directory.siblings import Siblings
 from handfast_operator.settings import Settings
-from handfast_sidecar.directory.client import UNANSWERED_S
 from handfast_sidecar.directory.messages import AddressAnswer, NobodyAddress, PodAddress
+from handfast_sidecar.directory.questions import UNANSWERED_S
 from handfast_sidecar.wellknown import DIRECTORY_ACCOUNT
 from support.directory import HOST, Lab, Sidecar, running, until
 from support.stores import Cluster, pod
@@ -65,7 +65,7 @@ async def test_a_pod_that_came_meanwhile_is_told_to_who_asked(lab: Lab) -> None:
         lab.follow.fresh_at = 0
         server.switchboard.tick()
         answer = asyncio.create_task(sidecar.directory.resolve("10.0.0.9", 5))
-        await until(lambda: len(server.switchboard._subscriptions) == 1)
+        await until(lambda: len(server.switchboard._pushes.subscriptions) == 1)
         lab.follow.fresh_at = float("inf")
         lab.cluster.put(NEW)
         assert isinstance(await answer, PodAddress)

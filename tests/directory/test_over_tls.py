@@ -158,6 +158,23 @@ async def test_what_a_sidecar_told_one_replica_the_next_one_does_not_count_again
             assert other.evidence.view().edges[0].open == 1
 
 
+async def test_what_comes_back_after_its_edge_made_room_is_told_and_counted_in_full(lab: Lab) -> None:
+    def front(name: int, last: float) -> Edge:
+        return Edge("in", f"spiffe://test.example/ns/web/sa/front-{name}", 80, True, 1, last=last)
+
+    def told() -> list[tuple[int, float]]:
+        return sorted((each.connections, each.last_carried) for each in server.evidence.view().edges)
+
+    now = time.time() - 60
+    async with lab.server() as server, lab.sidecar(CART) as sidecar:
+        sidecar.report = replace(REPORT, edges=(front(0, now), front(1, now)))
+        sidecar.left = replace(REPORT, edges=(front(1, now),))
+        await until(lambda: told() == [(1, now), (1, now)])
+        sidecar.report = replace(REPORT, edges=(front(0, now + 30), front(1, now)))
+        sidecar.directory.report_soon()
+        await until(lambda: told() == [(1, now), (2, now + 30)])
+
+
 async def test_a_proxy_that_ends_tells_what_it_saw_last(lab: Lab) -> None:
     async with lab.server() as server:
         async with lab.sidecar(CART) as sidecar:

@@ -1,5 +1,7 @@
 """A sidecar's reports over several streams: nothing is told as new twice, and every line can be read."""
 
+from dataclasses import replace
+
 from handfast_sidecar.directory.codec import decode_from_sidecar, encode
 from handfast_sidecar.directory.messages import MAX_SIDECAR_LINE, Edge, Report
 from handfast_sidecar.directory.reporting import Reporting, lines
@@ -31,6 +33,26 @@ def test_every_run_of_a_proxy_has_a_name_of_its_own() -> None:
     (one,), (other,) = Reporting(lambda: report(1)).next(), Reporting(lambda: report(1)).next()
     assert one.run
     assert one.run != other.run
+
+
+def test_when_edges_are_forgotten_what_is_left_begins_a_new_run() -> None:
+    kept, gone = Edge("in", "10.0.0.9", 80, False, 3), Edge("in", "10.0.0.8", 80, False, 7)
+    edges = [kept, gone]
+
+    def make_room() -> bool:
+        room = gone in edges
+        if room:
+            edges.remove(gone)
+        return room
+
+    reporting = Reporting(lambda: replace(report(0), edges=tuple(edges)), make_room)
+    whole, left = reporting.next()
+    assert (whole.number, whole.repeated, whole.edges) == (1, False, (kept, gone))
+    assert (left.number, left.repeated, left.edges) == (1, True, (kept,))
+    assert left.run != whole.run
+    assert list(reporting.begin()) == [left]
+    (after,) = reporting.next()
+    assert (after.run, after.number, after.repeated) == (left.run, 2, False)
 
 
 def full_table(peer: str) -> EdgeTable:

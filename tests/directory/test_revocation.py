@@ -71,9 +71,9 @@ async def test_where_nobody_was_ever_revoked_nothing_is_told(lab: Lab) -> None:
 async def test_a_directory_whose_certificate_is_revoked_is_left(lab: Lab) -> None:
     async with lab.server(), lab.sidecar(ORDERS) as orders:
         await until(lambda: orders.directory.connected)
-        stream = orders.directory._stream
+        stream = orders.directory._questions.stream
         assert stream is not None
-        standing = orders.directory._standing
+        standing = orders.directory._tenure.standing
         document = {"revision": 1, "entries": [{"serial": stream.proof.leaf.serial, "reason": "stolen"}]}
         assert standing.offer(Revocations.from_json(document))
         orders.directory.look_again()

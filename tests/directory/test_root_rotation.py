@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from handfast_operator.directory.server import DirectoryServer
-from handfast_sidecar.directory import client as directory_client
+from handfast_sidecar.directory import reporter
 from support.directory import Lab, Sidecar, count, until
 from support.pki import Issued, TestAuthority, write_files
 from support.stores import TRUST_DOMAIN, Cluster, pod
@@ -81,7 +81,7 @@ async def test_a_stream_of_a_directory_whose_root_left_the_sidecars_bundle_ends_
     old = lab.authority
     async with lab.server() as server, lab.sidecar(CART, signed(lab, old, old, new)) as sidecar:
         await until(lambda: sidecar.directory.connected)
-        sidecar.directory._move_s = 1e6
+        sidecar.directory._tenure.move_s = 1e6
         sidecar.renew(signed(lab, new))
         await sidecar.ended("root_retired")
         serve(lab, server, new, old, new)
@@ -89,8 +89,8 @@ async def test_a_stream_of_a_directory_whose_root_left_the_sidecars_bundle_ends_
 
 
 async def test_news_is_reported_without_waiting_for_the_next_report(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory_client, "REPORT_EVERY_S", 1e6)
-    monkeypatch.setattr(directory_client, "REPORT_SOON_S", 0.05)
+    monkeypatch.setattr(reporter, "REPORT_EVERY_S", 1e6)
+    monkeypatch.setattr(reporter, "REPORT_SOON_S", 0.05)
 
     def told() -> tuple[str, ...]:
         said = server.evidence.of(CART.uid)

@@ -1,6 +1,6 @@
 from handfast_sidecar.directory.codec import decode_from_sidecar, encode
 from handfast_sidecar.directory.messages import Edge
-from handfast_sidecar.observe.evidence import MAX_EDGES, MAX_PLAINTEXT_EDGES, EdgeTable, report
+from handfast_sidecar.observe.evidence import MAX_EDGES, MAX_PLAINTEXT_EDGES, ROOM_EVERY_S, EdgeTable, report
 from support.pki import TestAuthority, plain_config
 
 PEER = "spiffe://test.example/ns/web/sa/front"
@@ -47,6 +47,63 @@ def test_the_table_is_bounded_and_the_rest_is_one_peer() -> None:
     edges = table.edges()
     assert len(edges) == MAX_EDGES + 1
     assert edges[-1] == Edge("in", "other", 0, True, 100, open=100, last=1.0)
+
+
+DAY = 24 * 3600.0
+
+
+def crowded(now: float = DAY) -> EdgeTable:
+    """Full; of the first two edges one is open, and both were last used a day before now."""
+    table = EdgeTable()
+    table.edge("in", "spiffe://test.example/open", 80, encrypted=True).opened(now - DAY - 1)
+    idle = table.edge("in", "spiffe://test.example/idle", 80, encrypted=True)
+    idle.opened(now - DAY - 2)
+    idle.closed(now - DAY - 1, 0, 0)
+    for number in range(MAX_EDGES):
+        table.edge("in", f"{PEER}-{number}", 80, encrypted=True).refuse("denied", now - DAY)
+    return table
+
+
+def peers(table: EdgeTable) -> set[str]:
+    return {edge.peer.rpartition("/")[2] for edge in table.edges()}
+
+
+def test_when_there_was_no_room_what_nobody_used_for_a_day_makes_some() -> None:
+    table = crowded()
+    assert {"idle", "other"} <= peers(table)
+    assert table.make_room(DAY)
+    assert "idle" not in peers(table)
+    assert {"open", "front-0", "other"} <= peers(table)
+    table.edge("in", "spiffe://test.example/new", 80, encrypted=True).opened(DAY)
+    assert "new" in peers(table)
+
+
+def test_nothing_is_forgotten_while_there_is_room() -> None:
+    table = EdgeTable()
+    table.edge("in", PEER, 80, encrypted=True).refuse("denied", 0.0)
+    assert not table.make_room(100 * DAY)
+    assert len(table.edges()) == 1
+
+
+def test_room_is_made_at_most_once_an_hour() -> None:
+    table = crowded()
+    assert table.make_room(DAY)
+    for name in "ab":
+        table.edge("in", f"spiffe://test.example/{name}", 80, encrypted=True).refuse("denied", DAY)
+    assert not table.make_room(DAY + ROOM_EVERY_S - 1)
+    assert table.make_room(DAY + ROOM_EVERY_S)
+    assert peers(table) >= {"open", "a", "other"}
+    assert "front-0" not in peers(table)
+
+
+def test_room_of_plaintext_peers_is_for_others_again() -> None:
+    table = EdgeTable()
+    for number in range(MAX_EDGES):
+        table.edge("in", f"10.0.{number // 256}.{number % 256}", 80, encrypted=False).refuse("denied", 0.0)
+    assert table.make_room(2 * DAY)
+    for number in range(MAX_EDGES):
+        table.edge("in", f"10.1.{number // 256}.{number % 256}", 80, encrypted=False).refuse("denied", 2 * DAY)
+    assert len(table.edges()) == MAX_PLAINTEXT_EDGES + 1
 
 
 def test_addresses_cannot_crowd_out_identities() -> None:

@@ -21,7 +21,7 @@ class Recorder:
 
     async def take(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
-        self.asked.append((request.method, dict(request.query), body, request.headers["Content-Type"]))
+        self.asked.append((request.method, dict(request.query), body, request.headers.get("Content-Type", "")))
         return self.answer()
 
 
@@ -43,6 +43,24 @@ async def test_every_write_names_its_writer() -> None:
         ("PATCH", "handfast-controller", {"a": 3}),
     ]
     assert recorder.asked[2][3] == "application/merge-patch+json"
+
+
+async def test_a_path_that_has_a_query_keeps_it_beside_the_parameters_of_a_call() -> None:
+    selected = "/things?labelSelector=app%3Da%26b"
+    async with recording() as (recorder, client):
+        await client.get(selected)
+        await client.get(selected, {"limit": "1"})
+        await client.text(selected, {"limit": "2"})
+        await client.create(selected, {})
+        assert [event async for event in client.watch(selected, {"limit": "3"})] == []
+    selector = {"labelSelector": "app=a&b"}
+    assert [query for _, query, _, _ in recorder.asked] == [
+        selector,
+        selector | {"limit": "1"},
+        selector | {"limit": "2"},
+        selector | {"fieldManager": "handfast-controller"},
+        selector | {"limit": "3", "watch": "true"},
+    ]
 
 
 async def test_a_refusal_carries_the_servers_own_sentence() -> None:

@@ -123,6 +123,8 @@ class Sidecar:
         self.revoked = list[Revocations]()
         cache = CacheFile(lab.folder, pod.uid)
         self.report = REPORT
+        self.left: Report | None = None
+        """What is reported after edges are forgotten; None: none are."""
         self.directory = Directory(
             self.keeper,
             lambda: self.report,
@@ -130,6 +132,7 @@ class Sidecar:
             self.registry,
             cache=cache,
             on_revoked=self.revoked.append,
+            make_room=self._make_room,
             move_s=0.1,
         )
 
@@ -139,6 +142,11 @@ class Sidecar:
 
     async def __aexit__(self, *_error: object) -> None:
         await cancelled(self._task)
+
+    def _make_room(self) -> bool:
+        left, self.left = self.left, None
+        self.report = left or self.report
+        return left is not None
 
     def renew(self, leaf: Issued) -> None:
         """A newer Secret arrives."""

@@ -15,8 +15,9 @@ from handfast_operator.cluster.objects import Namespace, Pod, SecretMeta, parse_
 from handfast_operator.cluster.services import Service  # noqa: TC001
 from handfast_operator.cluster.store import Store
 from handfast_operator.controller.config import ConfigSource
-from handfast_operator.controller.issuer import Issuer, Pace
+from handfast_operator.controller.issuer import Issuer
 from handfast_operator.controller.revoked import RevokedNow
+from handfast_operator.controller.timing import Pace
 from handfast_operator.policy.index import PolicyIndex
 from handfast_operator.resources.policies import ClusterMtlsPolicy, MtlsPolicy, PolicySpec
 from handfast_operator.resources.trust_domain import TrustDomain

@@ -10,7 +10,7 @@ BOUND: Final = ARENA_BYTES + MAX_OVERFLOW
 
 
 def taken(mux: Mux, limit: int | None = None) -> bytes:
-    """Up to `limit` bytes, taken off the mux as `tunnel.connection._write_out` does; the caller says `drained`."""
+    """Up to `limit` bytes, taken off the mux as `tunnel.carrier._write_out` does; the caller says `drained`."""
     arena, out = mux.arena, bytearray()
     mux.woken = False
     while arena.filled and (limit is None or len(out) < limit):

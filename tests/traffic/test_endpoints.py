@@ -256,7 +256,7 @@ async def test_pods_without_a_sidecar_have_their_part_beside_meshed_ones_and_are
         assert min(answers.values()) >= 10
         for _ in range(60):
             await pods.client.ended.next()
-        assert not pods.client.outbound._plain_open
+        assert not pods.client.outbound._plaintext._loads
 
 
 async def echo_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -98,7 +98,7 @@ async def test_a_server_that_waits_for_its_socket_says_so_and_says_when_it_is_ov
         await call(b"one")
         [ours], [theirs] = tunnels(client), list(server.mesh.registry)
         for blocked_s in (connection.TICK_S, 0.0):
-            theirs._blocked_s = blocked_s
+            theirs._carrier._blocked_s = blocked_s
             theirs._measure(0.0)
             await call(b"the word came before this")
             assert ours.saturated is bool(blocked_s)

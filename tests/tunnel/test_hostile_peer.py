@@ -20,11 +20,11 @@ async def test_a_peer_that_does_not_read_the_answers_to_its_pings_loses_its_tunn
         tunnel = await client.pool.get(client.endpoint)
         await tunnel.decided.wait()
         [attacked] = server.mesh.registry
-        attacked._blocked = True  # as when the peer's socket is full
+        attacked._carrier._blocked = True  # as when the peer's socket is full
         for _ in range(3):
             for _ in range(60_000):
                 tunnel.mux.ping(1)
-            tunnel._flush()
+            tunnel._carrier._flush()
             await asyncio.sleep(0.05)
         assert await asyncio.wait_for(server.closed.get(), 5) == "protocol_error"
 

@@ -22,7 +22,7 @@ from handfast_operator.controller.evidence_stream import EvidenceLost, lines
 from handfast_operator.evidence.changes import Hearing
 from handfast_operator.evidence.view import EvidenceView, merge
 from handfast_operator.settings import Settings
-from handfast_sidecar.directory.client import backoff_s
+from handfast_sidecar.directory.patience import backoff_s
 from handfast_sidecar.errors import BadInput
 from handfast_sidecar.identity.clock import Clock, utc_now
 from handfast_sidecar.identity.contexts import stream_client_context

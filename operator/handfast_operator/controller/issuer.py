@@ -1,13 +1,11 @@
-"""Gives every meshed pod its Secret, and keeps it right: decisions of `issuance`, carried out by `secret_writer`.
+"""Gives every meshed pod its Secret, and keeps it right.
 
-Its one rule: it is level-triggered. A change only says which pod to look at; what is to be done follows from what the
-stores know when a worker gets to it, so nothing depends on having seen every change.
+`agenda` says which pod to look at, `issuance` decides, `secret_writer` carries it out.
 """
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, assert_never
 
 import aiohttp
@@ -17,6 +15,7 @@ from handfast_operator.authority.schedule import drain_at, retry_after
 from handfast_operator.cluster.client import ApiError
 from handfast_operator.cluster.objects import Key, Pod, SecretMeta
 from handfast_operator.cluster.store import Store
+from handfast_operator.controller.agenda import Agenda
 from handfast_operator.controller.config import ConfigSource, Wanted
 from handfast_operator.controller.identity_secret import identity_of
 from handfast_operator.controller.issuance import (
@@ -33,9 +32,8 @@ from handfast_operator.controller.issuance import (
 )
 from handfast_operator.controller.issuer_metrics import IssuerMetrics
 from handfast_operator.controller.issuer_news import EventSink, IssuerNews, pod_name
-from handfast_operator.controller.secret_writer import Api, SecretWriter, secret_key
-from handfast_operator.controller.timing import Allowance, SystemTime, Time, Timer, TokenBucket, Window
-from handfast_operator.controller.work_queue import WorkQueue
+from handfast_operator.controller.secret_writer import Api, SecretWriter
+from handfast_operator.controller.timing import Allowance, Pace, SystemTime, Time, TokenBucket, Window
 from handfast_operator.policy.index import PolicyIndex
 from handfast_operator.resources.revocation import no_leaf, serials
 from handfast_sidecar.errors import HandfastError
@@ -46,24 +44,10 @@ log = logging.getLogger(__name__)
 
 REFUSED_AGAIN: Final = timedelta(seconds=10)
 """A refused pod is looked at again after this: the watch has our label, so it tells nothing of a Secret in the way."""
-RESYNC: Final = timedelta(minutes=10)
-"""At the latest after this every pod is looked at again; it costs no call while all is well."""
 
 
 class IdentityRevoked(HandfastError):
     """No leaf is issued for an identity that nobody trusts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How hard the API server is driven."""
-
-    in_flight: int = 24
-    """Writes at once, at most: fewer while the API server is slow."""
-    rate: float = 500
-    """Writes per second on average: 10,000 new pods have their Secrets in 18 s."""
-    burst: int = 1000
-    """Writes at once after a quiet time."""
 
 
 class Issuer:
@@ -84,28 +68,22 @@ class Issuer:
         pace: Pace | None = None,
     ) -> None:
         """Both stores must have their first list before `run`."""
-        self._pods, self._secrets, self._index, self._config = pods, secrets, index, config
+        self._pods, self._index, self._config = pods, index, config
         self._authorities = authorities
         self._time = time or SystemTime()
         self._pace = pace or Pace()
         self._bucket = TokenBucket(self._pace.rate, self._pace.burst, self._time)
         window = Window(self._pace.in_flight, self._time)
         self._writer = SecretWriter(api, secrets, self._bucket, self._time, window)
-        self.queue: WorkQueue[Key] = WorkQueue()
-        self._pod_of: dict[Key, Key] = {}
-        """Pod by its Secret."""
-        self._timers: dict[Key, Timer] = {}
+        self._agenda = Agenda(pods, secrets, self._writer, self._time, self._forgotten)
+        self.queue = self._agenda.queue
         self._allowance: Allowance[Key] = Allowance(self._time)
-        self._asked_at: dict[Key, datetime] = {}
         self._metrics = IssuerMetrics(registry, lambda: len(self.queue))
         self._news = IssuerNews(event, self._metrics)
 
     async def run(self) -> None:
         """Work until cancelled."""
-        self._pods.subscribe(self._pod_changed)
-        self._secrets.subscribe(self._secret_changed)
-        self._index.subscribe(lambda pod: self._look_at(pod.key))
-        self._config.subscribe(self._look_at_all)
+        self._agenda.begin(self._index, self._config)
         async with asyncio.TaskGroup() as group:
             for _ in range(self._pace.in_flight):
                 group.create_task(self._work())
@@ -116,57 +94,21 @@ class Issuer:
         for pod in self._pods:
             meta = self._writer.meta(pod) if pod.meshed else None
             if meta is not None and meta.annotations.get(ANNOTATION_SERIAL) in revoked:
-                self._look_at(pod.key, urgent=True)
-        self._look_at_all()
+                self._agenda.look_at(pod.key, urgent=True)
+        self._agenda.look_at_all()
 
     def authorities_changed(self, authorities: AuthoritySet) -> None:
         """Sign with and publish these from now on."""
         self._authorities = authorities
-        self._look_at_all()
+        self._agenda.look_at_all()
 
     def failure(self, pod: Pod) -> str:
         """Why the pod's Secret could not be brought in order the last time; empty: it was, or nobody has tried."""
         return self._news.failure(pod)
 
-    # --- what says that a pod is to be looked at
-
-    def _look_at(self, key: Key, *, urgent: bool = False) -> None:
-        self._asked_at.setdefault(key, self._time.now())
-        self.queue.add(key, urgent=urgent)
-
-    def _look_at_all(self) -> None:
-        for pod in self._pods:
-            if pod.meshed:
-                self._look_at(pod.key)
-
-    def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
-        if before is not None and (after is None or after.uid != before.uid):
-            self._forget(before)
-        if after is None or not after.meshed:
-            return
-        self._pod_of[secret_key(after)] = after.key
-        if before is None or _situation(before) != _situation(after):
-            self._look_at(after.key, urgent=self._secrets.get(*secret_key(after)) is None)
-
-    def _secret_changed(self, before: SecretMeta | None, after: SecretMeta | None) -> None:
-        changed = after if after is not None else before
-        pod = self._pod_of.get(changed.key) if changed is not None else None
-        if changed is None or pod is None or (after is not None and self._writer.is_own_echo(after)):
-            return
-        if after is None:
-            self._writer.forget(changed.key)
-        self._look_at(pod, urgent=after is None)
-
-    def _forget(self, pod: Pod) -> None:
-        self._disarm(pod.key)
+    def _forgotten(self, pod: Pod) -> None:
         self._news.forget(pod)
-        self._asked_at.pop(pod.key, None)
         self._allowance.forget(pod.key)
-        if self._pod_of.get(secret_key(pod)) == pod.key:
-            del self._pod_of[secret_key(pod)]
-            self._writer.forget(secret_key(pod))
-
-    # --- what is done about it
 
     async def _work(self) -> None:
         while True:
@@ -176,7 +118,7 @@ class Issuer:
                 if pod is not None:
                     await self._attend(pod)
                 else:
-                    self._asked_at.pop(key, None)
+                    self._agenda.done(key)
             finally:
                 self.queue.done(key)
 
@@ -207,20 +149,20 @@ class Issuer:
             match decision:
                 case Wait():
                     self._news.in_order(pod)
-                    self._arm(pod.key, decision.until)
+                    self._agenda.arm(pod.key, decision.until)
                     return
                 case Leave():
-                    self._forget(pod)
+                    self._agenda.forget(pod)
                     return
                 case Refuse():
                     self._news.refused(pod, decision)
-                    self._arm(pod.key, self._time.now() + REFUSED_AGAIN)
+                    self._agenda.arm(pod.key, self._time.now() + REFUSED_AGAIN)
                     return
                 case Issue() | Reconfigure() | Verify():
                     free_at = self._allowance.take(pod.key)
                     if free_at is not None:
                         self._news.unstable(pod)
-                        self._arm(pod.key, free_at)
+                        self._agenda.arm(pod.key, free_at)
                         return
                     meta = await self._act(decision, pod, meta, wanted)
                 case _:
@@ -256,7 +198,7 @@ class Issuer:
     async def _issue(self, pod: Pod, meta: SecretMeta | None, wanted: Wanted, reason: str) -> SecretMeta:
         written = await self._writer.issue(pod, meta, self._authorities, wanted, reason)
         self._news.issued(pod, meta, reason)
-        asked_at = self._asked_at.pop(pod.key, None)
+        asked_at = self._agenda.done(pod.key)
         if asked_at is not None:
             self._metrics.took(self._time.now() - asked_at)
         return written
@@ -269,7 +211,7 @@ class Issuer:
             ttl=wanted.ttl,
             trusted_version=self._writer.trusted_version(pod),
             draining={
-                serial: drain_at(since, len(self._pod_of), pod.uid)
+                serial: drain_at(since, len(self._agenda), pod.uid)
                 for serial, since in self._authorities.draining.items()
             },
             revoked=serials(wanted.config.revoked.entries),
@@ -291,28 +233,10 @@ class Issuer:
             return ""
         return no_leaf(revocation)
 
-    # --- when it is looked at again
-
     def _retry(self, pod: Pod, reason: str, message: str, *, tell: bool) -> None:
         failures = self._news.failed(pod, reason, message)
         now, meta = self._time.now(), self._writer.meta(pod)
         recorded = read_annotations(meta) if meta is not None else None
         delay = retry_after(failures, recorded.not_after - now if recorded is not None else None)
         self._news.trying_again(pod, reason, message, delay, tell=tell)
-        self._arm(pod.key, now + delay)
-
-    def _arm(self, key: Key, when: datetime) -> None:
-        self._disarm(key)
-        self._asked_at.pop(key, None)
-        when = min(when, self._time.now() + RESYNC)
-        self._timers[key] = self._time.call_at(when, lambda: self._look_at(key))
-
-    def _disarm(self, key: Key) -> None:
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
-
-
-def _situation(pod: Pod) -> tuple[str, str, bool, bool]:
-    """What decides about a pod's Secret; labels reach us through the policy index."""
-    return (pod.uid, pod.secret, pod.terminal, pod.deleting)
+        self._agenda.arm(pod.key, now + delay)

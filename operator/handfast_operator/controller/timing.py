@@ -4,8 +4,10 @@ Its one rule: nothing in the issuer asks the system for the time or sleeps by it
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -79,6 +81,18 @@ class TokenBucket:
             await wait_until(self._time, self._held_until)
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How hard the API server is driven."""
+
+    in_flight: int = 24
+    """Writes at once, at most: fewer while the API server is slow."""
+    rate: float = 500
+    """Writes per second on average: 10,000 new pods have their Secrets in 18 s."""
+    burst: int = 1000
+    """Writes at once after a quiet time."""
+
+
 SLOW: Final = timedelta(seconds=1)
 """An answer that takes longer shows a server that is behind: our Lease is renewed by two calls, and has ten seconds."""
 
@@ -86,7 +100,9 @@ SLOW: Final = timedelta(seconds=1)
 class Window:
     """How many calls may be under way: half as many after a slow answer, one more after as many quick ones as that.
 
-    Additive increase, multiplicative decrease, as TCP finds its share of a line that it does not know (RFC 5681).
+    Additive increase, multiplicative decrease, as TCP finds its share of a line that it does not know (RFC 5681). Those
+    who wait have their turns in the order in which they came: while the server is slow, a worker that has just ended a
+    call would else begin its next one before anybody who waits has heard of the end.
     """
 
     def __init__(self, most: int, time: Time) -> None:
@@ -95,7 +111,7 @@ class Window:
         self._width = float(most)
         self._under_way = 0
         self._narrowed_at = time.now()
-        self._ended = asyncio.Event()
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
     def width(self) -> int:
@@ -105,17 +121,36 @@ class Window:
     @asynccontextmanager
     async def call(self) -> AsyncIterator[None]:
         """Wait for a place; the block is one call, and how long it takes is what is learnt from it."""
-        while self._under_way >= self.width:
-            self._ended.clear()
-            await self._ended.wait()
-        self._under_way += 1
+        await self._turn()
         began = self._time.now()
         try:
             yield
         finally:
-            self._under_way -= 1
             self._learn(began)
-            self._ended.set()
+            self._leave()
+
+    async def _turn(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._admit()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self._leave()  # it had its place already
+            raise
+
+    def _leave(self) -> None:
+        self._under_way -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        """Give away what is free. A place is taken here, and not by who wakes up, so that nobody comes in between."""
+        while self._waiting and self._under_way < self.width:
+            turn = self._waiting.popleft()
+            if not turn.cancelled():
+                self._under_way += 1
+                turn.set_result(None)
 
     def _learn(self, began: datetime) -> None:
         now = self._time.now()

@@ -1,14 +1,8 @@
-"""All live sessions of this replica: what changed in the cluster in, a line to each sidecar concerned out.
-
-The one rule: the cost of a change is paid once for all who watch it, and in portions, so that ten thousand sidecars
-and their handshakes never wait for one turn of the loop.
-"""
+"""All live sessions of this replica: begun, kept alive, told of changes by `pushes`, and ended with a reason."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from ipaddress import ip_address
+from collections.abc import Callable
 from typing import Final
 
 from handfast_operator import metrics
@@ -18,26 +12,13 @@ from handfast_operator.directory.connection import Connection
 from handfast_operator.directory.evidence import Evidence
 from handfast_operator.directory.index import AddressIndex, Policies
 from handfast_operator.directory.lost_history import Current, LostHistory
+from handfast_operator.directory.pushes import Pushes
 from handfast_operator.directory.session import Peer, Session, SessionEnded
-from handfast_operator.directory.subscriptions import Subscriptions
-from handfast_sidecar.config.document import parse_ranges
-from handfast_sidecar.directory.codec import encode
-from handfast_sidecar.directory.messages import (
-    ALIVE_EVERY_S,
-    AddressAnswer,
-    NobodyAddress,
-    Place,
-    PolicyUpdate,
-    Report,
-    RevokedUpdate,
-)
+from handfast_operator.directory.withheld import Withheld
+from handfast_sidecar.directory.messages import ALIVE_EVERY_S, Report
 from handfast_sidecar.identity.revocation import Revocations
 from handfast_sidecar.observe.metrics import Registry
 
-GATHER_S: Final = 0.05
-"""Seconds between two rounds of pushes: the first change goes out at once, a storm of them is gathered."""
-PORTION: Final = 64
-"""Answers or policies told before other work gets its turn."""
 LOOK_AGAIN_S: Final = 0.5
 """Seconds over which sessions are ended together: their sidecars all come back."""
 SESSIONS_PER_POD: Final = 3
@@ -68,34 +49,35 @@ class Switchboard:
         """Sent to every sidecar that connects."""
         self._fresh = fresh
         self._siblings_know_more = siblings_know_more
-        self._withheld: set[str] | None = None
-        """Addresses of which nothing can be said, for the API server is silent; None: it is not."""
+        self._withheld = Withheld(index, lambda: self.cluster_ranges)
         self.objection: Callable[[Peer], SessionEnded | None] = lambda _peer: None
         """What there is now against a sidecar that proved who it is."""
-        self._policies = policies
-        self._revoked = revoked
-        self._revoked_line = b""
-        """What is told of it; empty while there is nothing to tell."""
-        self._new_revoked = False
-        self._nodes = nodes if nodes is not None else Store[Node]()
         self._evidence = evidence
         self._connections: dict[Session, Connection] = {}
         self._slots: tuple[set[Connection], ...] = tuple(set() for _ in range(ALIVE_EVERY_S))
         self._next_slot = 0
         self._by_uid: dict[str, list[Connection]] = {}
-        self._wake = asyncio.Event()
-        self._new_policy: dict[str, None] = {}
-        self._lost = LostHistory(lambda: policies.revision, current, self._tell_policy) if current else None
-        self._subscriptions: Subscriptions[Session] = Subscriptions(self._answer)
+        nodes = nodes if nodes is not None else Store[Node]()
+        self._pushes = Pushes(
+            self._connections,
+            self._by_uid,
+            index=index,
+            policies=policies,
+            nodes=nodes,
+            withheld=self._withheld,
+            revoked=revoked,
+            parting=self.look_again,
+            pushed=metrics.PUSHES.of(registry).inc,
+        )
+        self._lost = LostHistory(lambda: policies.revision, current, self._pushes.tell_policy) if current else None
         self.index = index
-        index.changed = self._addresses_changed
+        index.changed = self._pushes.addresses_changed
         pods.subscribe(self._pod_changed)
-        policies.subscribe(self._policy_changed)
-        self._nodes.subscribe(self._node_changed)
-        self._pushes = metrics.PUSHES.of(registry)
+        policies.subscribe(self._pushes.policy_changed)
+        nodes.subscribe(self._pushes.node_changed)
         self._ended_total = metrics.SESSIONS_ENDED.of(registry)
         metrics.SESSIONS.of(registry).set_function(lambda: len(self._connections))
-        metrics.WATCHED.of(registry).set_function(lambda: len(self._subscriptions))
+        metrics.WATCHED.of(registry).set_function(lambda: len(self._pushes.subscriptions))
 
     def __len__(self) -> int:
         """Live sessions."""
@@ -105,12 +87,12 @@ class Switchboard:
         """Start the session of a sidecar that proved who it is."""
         session = Session(
             peer,
-            self._subscriptions,
-            self._policy_of,
+            self._pushes.subscriptions,
+            self._pushes.policy_of,
             self._take,
             self.cluster_ranges,
-            place=self._place_of,
-            revoked=lambda: self._revoked_line,
+            place=self._pushes.place_of,
+            revoked=lambda: self._pushes.revoked_line,
         )
         self._connections[session] = connection
         self._slots[len(self._connections) % ALIVE_EVERY_S].add(connection)
@@ -152,7 +134,7 @@ class Switchboard:
     async def run(self) -> None:
         """Push changes and give signs of life until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._push())
+            group.create_task(self._pushes.run())
             if self._lost is not None:
                 group.create_task(self._lost.run())
             group.create_task(self._tick_on())
@@ -172,8 +154,8 @@ class Switchboard:
         slot = self._slots[self._next_slot]
         self._next_slot = (self._next_slot + 1) % ALIVE_EVERY_S
         fresh = self._fresh()
-        if fresh is not (self._withheld is None):
-            self._freshness_changed(fresh=fresh)
+        if fresh is self._withheld.silence:
+            self._pushes.freshness_changed(fresh=fresh)
         outdone = self.outdone()
         for connection in tuple(slot):
             if not outdone:
@@ -198,41 +180,7 @@ class Switchboard:
 
     def revocations_changed(self) -> None:
         """Tell every sidecar who is trusted no more, then part with those who are told of."""
-        self._revoked_line = encode(RevokedUpdate(self._revoked()))
-        self._new_revoked = True
-        self._wake.set()
-
-    def _answer(self, address: str) -> AddressAnswer | None:
-        """None: it was nobody's when the API server last spoke, and may be somebody's by now."""
-        if self._withheld is not None and self._may_be_somebodys(address):
-            self._withheld.add(address)
-            return None
-        return self.index.answer(address)
-
-    def _may_be_somebodys(self, address: str) -> bool:
-        if not isinstance(self.index.answer(address), NobodyAddress):
-            return False
-        ranges = parse_ranges(self.cluster_ranges)
-        return not ranges or any(ip_address(address) in each for each in ranges)
-
-    def _freshness_changed(self, *, fresh: bool) -> None:
-        if fresh:
-            withheld, self._withheld = self._withheld or set(), None
-            self._addresses_changed(withheld)
-        else:
-            self._withheld = set(filter(self._may_be_somebodys, self._subscriptions.watched()))
-            self._subscriptions.withhold(self._withheld)
-
-    # --- changes
-
-    def _addresses_changed(self, addresses: Iterable[str]) -> None:
-        if self._subscriptions.changed(addresses):
-            self._wake.set()
-
-    def _policy_changed(self, pod: Pod) -> None:
-        if pod.uid in self._by_uid:
-            self._new_policy[pod.uid] = None
-            self._wake.set()
+        self._pushes.revocations_changed()
 
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         if before is None or (after is not None and after.uid == before.uid):
@@ -240,81 +188,6 @@ class Switchboard:
         self._evidence.forget(before.uid)
         for connection in tuple(self._by_uid.get(before.uid, ())):
             connection.end(SessionEnded("pod_gone", f"the pod {before.namespace}/{before.name} was deleted"))
-
-    def _policy_of(self, uid: str) -> PolicyUpdate | None:
-        pod = self.index.pod(uid)
-        if pod is None:
-            return None
-        return PolicyUpdate(self._policies.revision, self._policies.compiled(pod).policy)
-
-    def _node_changed(self, before: Node | None, after: Node | None) -> None:
-        """A node of another zone tells its pods: rare, so who they are is looked up only then."""
-        node = after or before
-        if node is None or (before is not None and after is not None and before.zone == after.zone):
-            return
-        for uid, connections in tuple(self._by_uid.items()):
-            if self._place_of(uid).node == node.name:
-                for connection in tuple(connections):
-                    self._tell(connection.session, "place", connection.session.place_line())
-
-    def _place_of(self, uid: str) -> Place:
-        pod = self.index.pod(uid)
-        if pod is None:
-            return Place()
-        node = self._nodes.get("", pod.node)
-        return Place(pod.node, node.zone if node is not None else "")
-
-    async def _push(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self._push_revoked()
-            await self._push_policies()
-            for number, (address, line, sessions) in enumerate(self._subscriptions.flush()):
-                for session in sessions:
-                    self._tell(session, address, line)
-                if number % PORTION == PORTION - 1:
-                    await asyncio.sleep(0)
-            await asyncio.sleep(GATHER_S)
-
-    async def _push_revoked(self) -> None:
-        if not self._new_revoked:
-            return
-        self._new_revoked = False
-        for number, session in enumerate(tuple(self._connections)):
-            self._tell(session, "revoked", self._revoked_line)
-            if number % PORTION == PORTION - 1:
-                await asyncio.sleep(0)
-        self.look_again()
-
-    async def _push_policies(self) -> None:
-        uids, self._new_policy = self._new_policy, {}
-        lines: dict[tuple[int, int], tuple[PolicyUpdate, bytes]] = {}
-        for number, uid in enumerate(uids):
-            update = self._policy_of(uid)
-            if update is not None:
-                # The pods of a workload share one compiled policy, and so one line.
-                key = (id(update.policy), update.revision)
-                told = lines.get(key) or lines.setdefault(key, (update, encode(update)))
-                for connection in tuple(self._by_uid.get(uid, ())):
-                    connection.session.told = update.revision
-                    self._tell(connection.session, "policy", told[1])
-            if number % PORTION == PORTION - 1:
-                await asyncio.sleep(0)
-
-    def _tell_policy(self, uid: str, over: int) -> None:
-        update = self._policy_of(uid)
-        if update is not None:
-            line = encode(replace(update, over=over))
-            for connection in tuple(self._by_uid.get(uid, ())):
-                connection.session.told = update.revision
-                self._tell(connection.session, "policy", line)
-
-    def _tell(self, session: Session, key: str, line: bytes) -> None:
-        connection = self._connections.get(session)
-        if connection is not None:
-            connection.push(key, line)
-            self._pushes.inc()
 
     async def _tick_on(self) -> None:
         while True:

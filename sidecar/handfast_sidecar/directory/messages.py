@@ -167,7 +167,8 @@ class Report:
     """Of the policy in force."""
     edges: tuple[Edge, ...] = ()
     run: str = ""
-    """Names this run of the proxy: with another one all counts begin again."""
+    """Names a run of counts, which are compared with nothing that was told before it. One begins with the proxy, and
+    another one, with what is left as `repeated`, when edges were forgotten."""
     number: int = 0
     """Of the report in its run, from 1 on; its lines, where it takes several, have the same."""
     repeated: bool = False

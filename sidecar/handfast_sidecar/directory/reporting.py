@@ -3,6 +3,9 @@
 Counts are cumulative, and each replica of the directory adds up what they grew by. One that has not heard of us does
 not know where to begin, so a new stream begins with what was told last, marked as repeated. The one rule: a report is
 told as soon as it is handed to a stream; when that breaks with it, its counts are missing, and never there twice.
+
+An edge that was told of and is forgotten must not be compared with what comes back under its name, so with it a run
+ends: the next one begins with what is left, as repeated.
 """
 
 import secrets
@@ -16,10 +19,11 @@ from handfast_sidecar.directory.messages import MAX_SIDECAR_LINE, Report
 class Reporting:
     """What was told, and what is told next."""
 
-    def __init__(self, report: Callable[[], Report]) -> None:
-        """`report` says what is true now."""
+    def __init__(self, report: Callable[[], Report], make_room: Callable[[], bool] = lambda: False) -> None:
+        """`report` says what is true now; `make_room` forgets edges, which were in it, or says that it forgot none."""
         self._report = report
-        self._run = secrets.token_hex(8)
+        self._make_room = make_room
+        self._run = _new_run()
         self._told: Report | None = None
 
     def begin(self) -> Iterator[Report]:
@@ -30,8 +34,18 @@ class Reporting:
     def next(self) -> Iterator[Report]:
         """The lines of the next report."""
         number = self._told.number + 1 if self._told is not None else 1
-        self._told = replace(self._report(), run=self._run, number=number)
-        yield from lines(self._told)
+        told = self._told = replace(self._report(), run=self._run, number=number)
+        left = None
+        if self._make_room():
+            self._run = _new_run()
+            left = self._told = replace(self._report(), run=self._run, number=1)
+        yield from lines(told)
+        if left is not None:
+            yield from lines(replace(left, repeated=True))
+
+
+def _new_run() -> str:
+    return secrets.token_hex(8)
 
 
 def lines(report: Report) -> Iterator[Report]:

@@ -1,9 +1,11 @@
 """Whom this pod talks to, counted since the proxy started: the edges of its reports to the directory.
 
 The one rule: memory is bounded whatever arrives. A table holds 512 edges; what comes later is counted under the peer
-"other". Plaintext peers are addresses, of which anybody can make many, so they get at most half of the table.
+"other". Plaintext peers are addresses, of which anybody can make many, so they get at most half of the table. When
+there was no room, what nobody used for a day makes some: clients of a pod that lives for months come and go.
 """
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -13,6 +15,10 @@ from handfast_sidecar.identity.material import Material
 
 MAX_EDGES: Final = 512
 MAX_PLAINTEXT_EDGES: Final = MAX_EDGES // 2
+FORGET_S: Final = 24 * 3600.0
+"""As long as the directory remembers an edge that nobody uses."""
+ROOM_EVERY_S: Final = 3600.0
+"""Room is made no more often: for the directory all that is still told begins anew with it (`directory.reporting`)."""
 MAX_REASONS: Final = 32
 """Per edge: reasons are words of ours, so this is never reached."""
 OTHER: Final = "other"
@@ -69,6 +75,9 @@ class EdgeTable:
         self._edges: dict[_Key, EdgeCounts] = {}
         self._folded: dict[_Key, EdgeCounts] = {}
         self._plaintext = 0
+        self._crowded = False
+        """Whether an edge was not found room for."""
+        self._room_made_at = -math.inf
 
     def edge(self, direction: str, peer: str, port: int, *, encrypted: bool, foreign: bool = False) -> EdgeCounts:
         """The counts for a peer (a SPIFFE ID, or an address) at a port; `direction` is `in` or `out`, `foreign` as in
@@ -78,9 +87,22 @@ class EdgeTable:
         if found is not None:
             return found
         if len(self._edges) >= MAX_EDGES or (not encrypted and self._plaintext >= MAX_PLAINTEXT_EDGES):
+            self._crowded = True
             return self._folded.setdefault((direction, OTHER, 0, encrypted, foreign), EdgeCounts())
         self._plaintext += not encrypted
         return self._edges.setdefault(key, EdgeCounts())
+
+    def make_room(self, now: float) -> bool:
+        """Forget what nobody used for a day before now (Unix time), where there was no room; whether anything was."""
+        if not self._crowded or abs(now - self._room_made_at) < ROOM_EVERY_S:
+            return False
+        kept = _used_since(self._edges, now - FORGET_S)
+        if len(kept) == len(self._edges):
+            return False
+        self._edges, self._folded = kept, _used_since(self._folded, now - FORGET_S)
+        self._plaintext = sum(not encrypted for _, _, _, encrypted, _ in kept)
+        self._crowded, self._room_made_at = False, now
+        return True
 
     def edges(self) -> tuple[Edge, ...]:
         """A snapshot for a report."""
@@ -103,6 +125,10 @@ class EdgeTable:
             for table in (self._edges, self._folded)
             for (direction, peer, port, encrypted, foreign), counts in table.items()
         )
+
+
+def _used_since(edges: dict[_Key, EdgeCounts], moment: float) -> dict[_Key, EdgeCounts]:
+    return {key: counts for key, counts in edges.items() if counts.open or counts.last >= moment}
 
 
 def _add(counts: dict[str, int], reason: str) -> None:

@@ -9,9 +9,12 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from handfast_sidecar.directory.messages import Endpoint
 from handfast_sidecar.traffic import backlog
 from handfast_sidecar.traffic.connection import Connection
 from handfast_sidecar.traffic.relay import Relay
+from handfast_sidecar.tunnel.connection import Tunnel
+from handfast_sidecar.tunnel.preface import Preface
 from handfast_sidecar.tunnel.reasons import Reason
 from handfast_sidecar.tunnel.stream import Stream
 
@@ -118,6 +121,30 @@ class ClientRelay(Relay):
     def _close(self, reason: str, *, with_rst: bool) -> None:
         self.forget()
         super()._close(reason, with_rst=with_rst)
+
+
+def open_relay(
+    sock: socket.socket,
+    connection: Connection,
+    tunnel: Tunnel,
+    endpoint: Endpoint,
+    finished: Callable[[Relay], None],
+    move: Callable[[ClientRelay], bool] | None,
+    before: ClientRelay | None,
+) -> ClientRelay:
+    """Open a stream for a connection, and say on it what was said on the one `before`, where there was one."""
+    preface = Preface(connection.source, connection.source_port, endpoint.address, endpoint.port).pack()
+    moves = before.moves + 1 if before is not None else 0
+    made: list[ClientRelay] = []
+
+    def sink(stream: Stream) -> ClientRelay:
+        made.append(ClientRelay(sock, stream, connection, finished, move, moves))
+        return made[0]
+
+    tunnel.mux.open(preface, sink)
+    if before is not None:
+        made[0].say_again(before)
+    return made[0]
 
 
 def _reason_word(code: int) -> str:

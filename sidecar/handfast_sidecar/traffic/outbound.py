@@ -4,38 +4,30 @@ import asyncio
 import logging
 import socket
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from random import Random
 
 from handfast_sidecar.directory.messages import (
-    AddressAnswer,
     Endpoint,
-    NobodyAddress,
-    ServiceAddress,
     Transport,
 )
-from handfast_sidecar.errors import HandshakeFailed
 from handfast_sidecar.identity.standing import Standing
 from handfast_sidecar.policy.in_force import PolicyInForce
-from handfast_sidecar.traffic.asking import AddressSource, Asked
-from handfast_sidecar.traffic.client_relay import ClientRelay
+from handfast_sidecar.traffic.asking import AddressSource
+from handfast_sidecar.traffic.client_relay import ClientRelay, open_relay
 from handfast_sidecar.traffic.connection import Connection, Journal
-from handfast_sidecar.traffic.endpoint_choice import EndpointChoice
-from handfast_sidecar.traffic.live import Live
+from handfast_sidecar.traffic.destinations import Destinations
 from handfast_sidecar.traffic.original_destination import original_destination
 from handfast_sidecar.traffic.plain import PlainRelay
 from handfast_sidecar.traffic.plaintext import Plaintext
 from handfast_sidecar.traffic.reach import Dialled, Reach, Tunnelled
+from handfast_sidecar.traffic.refusals import Refusals
 from handfast_sidecar.traffic.relay import Relay
-from handfast_sidecar.traffic.routing import ByTunnel, Plain, Refuse, Route, route
+from handfast_sidecar.traffic.routing import ByTunnel, Plain, Refuse, Route
 from handfast_sidecar.traffic.sockets import abort
 from handfast_sidecar.tunnel.connection import Tunnel
 from handfast_sidecar.tunnel.pool import TunnelPool
-from handfast_sidecar.tunnel.preface import Preface
-from handfast_sidecar.tunnel.stream import Stream
 from handfast_sidecar.wellknown import SIDECAR_PORTS
 
 log = logging.getLogger(__name__)
@@ -56,20 +48,17 @@ class Outbound:
         random: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._directory = directory
-        self.asked = Asked(directory, in_cluster)
         self._pool = pool
         self._journal = journal
         self._destination_of = destination_of
-        self._choice = EndpointChoice(self._load, clock=clock, random=random or Random())  # noqa: S311 - spreads load
+        self._destinations = Destinations(directory, in_cluster, self._load, random=random, clock=clock)
+        self.asked, self._choice = self._destinations.asked, self._destinations.choice
         self._plaintext = Plaintext(policy, directory, self._choice, journal.connection_audited)
         self._reach = Reach(directory, pool, self._choice, clock, self._plaintext.permitted)
-        self._plain_open: Counter[tuple[str, int]] = Counter()
-        """Connections to endpoints of Services that are reached in plaintext, beside meshed ones."""
         self._waiting: set[asyncio.Task[None]] = set()
         self.relays: set[Relay | PlainRelay] = set()
         self.released: Callable[[], None] = lambda: None
-        self._live: Live[PlainRelay] = Live(self._plaintext.open, self._look_again)
+        self._refusals = Refusals(self._ended)
 
     def accepted(self, sock: socket.socket, source: str, source_port: int) -> None:
         """A redirected connection; on the fast path it is on its tunnel before this returns."""
@@ -82,20 +71,18 @@ class Outbound:
             return
         connection = Connection("out", source, source_port, address, port)
         if port in SIDECAR_PORTS and sock.getsockname()[0] == address:
-            self._refuse(
+            self._refusals.refuse(
                 sock, connection, Refuse("reserved_port", f"port {port} belongs to the sidecar: dial the application's")
             )
             return
-        answer, chosen = self._directory.known(address), None
-        if answer is not None and not isinstance(answer, NobodyAddress):
-            chosen = self._route(answer, connection)
-            if isinstance(chosen, ByTunnel):
-                tunnel = self._pool.ready(chosen.endpoint)
-                if tunnel is not None:
-                    if self._choice.health.absent:
-                        self._choice.health.succeeded(chosen.endpoint)
-                    self._attach(sock, connection, tunnel, chosen.endpoint)
-                    return
+        chosen = self._destinations.known(connection)
+        if isinstance(chosen, ByTunnel):
+            tunnel = self._pool.ready(chosen.endpoint)
+            if tunnel is not None:
+                if self._choice.health.absent:
+                    self._choice.health.succeeded(chosen.endpoint)
+                self._attach(sock, connection, tunnel, chosen.endpoint)
+                return
         self._start(self._slow_path(sock, connection, chosen))
 
     def carry(
@@ -108,18 +95,13 @@ class Outbound:
     def rejudge(self) -> None:
         """End what the policy refuses now, within a second, with the reason `policy_changed`. What is being dialled is
         asked about when it is connected."""
-        self._live.start()
+        self._plaintext.rejudge()
 
     def look_again(self, standing: Standing) -> None:
         """End the connections to upstreams of whom there is something against now; tunnels have their own."""
         for relay in list(self.relays):
             if isinstance(relay, PlainRelay):
                 relay.hold_against(standing)
-
-    def _look_again(self, relay: PlainRelay) -> None:
-        refusal = self._plaintext.forbidden(relay)
-        if refusal is not None:
-            self._live.end(relay, refusal.rule, refusal.sentence)
 
     def stop(self, reason: str) -> None:
         """End every connection."""
@@ -135,9 +117,9 @@ class Outbound:
 
         `before`: what carried it until it was moved.
         """
-        with self._refusals(sock, connection, before):
+        with self._refusals.of(sock, connection, before):
             if chosen is None:
-                chosen = self._route(await self.asked.answer(connection.destination), connection)
+                chosen = await self._destinations.ask(connection)
             reached = await self._reach.reach(connection, chosen)
             match reached:
                 case Tunnelled(endpoint, tunnel):
@@ -145,7 +127,7 @@ class Outbound:
                 case Dialled(plain, target):
                     self._carry_plain(sock, target, connection, plain, before)
                 case Refuse():
-                    self._refuse(sock, connection, reached)
+                    self._refusals.refuse(sock, connection, reached)
 
     def _carry_plain(
         self,
@@ -158,11 +140,11 @@ class Outbound:
         refusal = self._plaintext.refusal(connection)
         if refusal is not None:  # the policy changed during the dial
             abort(target)
-            self._refuse(sock, connection, refusal)
+            self._refusals.refuse(sock, connection, refusal)
             return
         connection.endpoint = f"{plain.address}:{plain.port}"
-        relay = PlainRelay(sock, target, connection, self._plain_finished(plain))
-        self._plaintext.opened(relay)
+        relay = PlainRelay(sock, target, connection, self.plain_over)
+        self._plaintext.opened(relay, plain.endpoint)
         self._relay(relay)
         if before is not None and before.kept:
             relay.greet(bytes(before.kept))
@@ -170,12 +152,12 @@ class Outbound:
     async def _begun(
         self, sock: socket.socket, connection: Connection, begin: Callable[[], Awaitable[Refuse | PlainRelay | None]]
     ) -> None:
-        with self._refusals(sock, connection):
+        with self._refusals.of(sock, connection):
             match await begin():
                 case None:
                     self._start(self._slow_path(sock, connection, None))
                 case Refuse() as refused:
-                    self._refuse(sock, connection, refused)
+                    self._refusals.refuse(sock, connection, refused)
                 case PlainRelay() as relay:
                     self._relay(relay)
 
@@ -184,44 +166,10 @@ class Outbound:
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
-    @contextmanager
-    def _refusals(
-        self, sock: socket.socket, connection: Connection, before: ClientRelay | None = None
-    ) -> Iterator[None]:
-        """Whatever fails refuses the connection, with its reason; what is kept of it is not kept for longer."""
-        try:
-            yield
-        except HandshakeFailed as failure:
-            # Somebody said who answers there: an error is an error, never plaintext.
-            self._refuse(sock, connection, Refuse(f"handshake_{failure.reason}", str(failure)))
-        except OSError as error:
-            self._refuse(
-                sock, connection, Refuse("connect_failed", f"{connection.destination}: {error.strerror or error}")
-            )
-        except BaseException:
-            self._refuse(sock, connection, Refuse("internal", "the proxy failed while it was connecting"))
-            raise
-        finally:
-            if before is not None:
-                before.forget()
-
-    def _route(self, answer: AddressAnswer | None, connection: Connection) -> Route:
-        address = connection.destination
-        return route(
-            answer,
-            address,
-            connection.destination_port,
-            in_cluster=answer is None and self.asked.in_cluster(address),
-            to_service=self._to_service,
-        )
-
-    def _to_service(self, service: ServiceAddress, port: int) -> Route:
-        return self._choice.route(service, port, self._directory.place)
-
     def _load(self, endpoint: Endpoint) -> int:
         if endpoint.transport is Transport.TUNNEL:
             return self._pool.open_streams(endpoint)
-        return self._plain_open.get((endpoint.address, endpoint.port), 0)
+        return self._plaintext.load(endpoint)
 
     def _attach(
         self,
@@ -232,26 +180,15 @@ class Outbound:
         before: ClientRelay | None = None,
     ) -> None:
         if not tunnel.usable:
-            self._refuse(
+            self._refusals.refuse(
                 sock, connection, Refuse("tunnel_closed", f"the tunnel to {endpoint.address} ended before it was used")
             )
             return
         connection.endpoint = f"{endpoint.address}:{endpoint.port}"
         connection.peer, connection.tunnel = tunnel.peer.spiffe_id, tunnel
-        preface = Preface(connection.source, connection.source_port, endpoint.address, endpoint.port).pack()
-        moves = before.moves + 1 if before is not None else 0
-        made: list[ClientRelay] = []
-
-        def sink(stream: Stream) -> ClientRelay:
-            # What dialled the pod itself has no other.
-            move = partial(self._moved, endpoint) if endpoint.address != connection.destination else None
-            made.append(ClientRelay(sock, stream, connection, self._stream_over, move, moves))
-            return made[0]
-
-        tunnel.mux.open(preface, sink)
-        if before is not None:
-            made[0].say_again(before)
-        self._relay(made[0])
+        # What dialled the pod itself has no other.
+        move = partial(self._moved, endpoint) if endpoint.address != connection.destination else None
+        self._relay(open_relay(sock, connection, tunnel, endpoint, self._stream_over, move, before))
 
     def _moved(self, endpoint: Endpoint, relay: ClientRelay) -> bool:
         """Take a connection to another endpoint, whose server said that it ends and connected it to nobody.
@@ -294,37 +231,10 @@ class Outbound:
         self._plaintext.ended(relay)
         self._over(relay)
 
-    def _plain_finished(self, plain: Plain) -> Callable[[PlainRelay], None]:
-        """What is called at the end of a connection; one that we chose an endpoint for counts as its load till then."""
-        if plain.endpoint is None:
-            return self.plain_over
-        self._plain_open[plain.address, plain.port] += 1
-        return partial(self._counted_over, (plain.address, plain.port))
-
-    def _counted_over(self, endpoint: tuple[str, int], relay: PlainRelay) -> None:
-        self._plain_open[endpoint] -= 1
-        if not self._plain_open[endpoint]:
-            del self._plain_open[endpoint]
-        self.plain_over(relay)
-
     def _over(self, relay: Relay | PlainRelay) -> None:
         self.relays.discard(relay)
-        self.released()
-        self._journal.connection_over(relay.connection)
+        self._ended(relay.connection)
 
-    def _refuse(self, sock: socket.socket, connection: Connection, refusal: Refuse) -> None:
-        log.warning(
-            "outbound connection refused",
-            extra={
-                "destination": f"{connection.destination}:{connection.destination_port}",
-                "reason": refusal.reason,
-                "detail": refusal.sentence,
-            }
-            | ({"rule": refusal.rule} if refusal.rule else {}),
-        )
-        abort(sock)
-        connection.refused, connection.reason = True, refusal.reason
-        connection.rule = refusal.rule or connection.rule
-        connection.detail = refusal.sentence
+    def _ended(self, connection: Connection) -> None:
         self.released()
         self._journal.connection_over(connection)

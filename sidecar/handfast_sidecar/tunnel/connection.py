@@ -1,7 +1,4 @@
-"""A tunnel: one TLS connection, its mux, and the time it has to live.
-
-The shell around `mux`: it moves bytes between the socket and the arena, and ends the tunnel, once, with a reason.
-"""
+"""A tunnel: one TLS connection and the time it has to live. It ends once, with a reason; `carrier` moves its bytes."""
 
 import asyncio
 import logging
@@ -14,18 +11,14 @@ from handfast_sidecar.errors import BadFrame, OtherVersion
 from handfast_sidecar.identity.clock import Clock, utc_now
 from handfast_sidecar.identity.proof import Proof
 from handfast_sidecar.identity.standing import Standing
-from handfast_sidecar.loop import poller
-from handfast_sidecar.loop.poller import READ, WRITE
 from handfast_sidecar.tunnel import hello
+from handfast_sidecar.tunnel.carrier import Carrier
 from handfast_sidecar.tunnel.control import ControlSink
 from handfast_sidecar.tunnel.footing import Footing
 from handfast_sidecar.tunnel.frames import Flag, GoAway
 from handfast_sidecar.tunnel.handshake import Secured
 from handfast_sidecar.tunnel.hello import BusyNotice, ControlLine, DrainNotice, RenewNotice, TunnelHello
-from handfast_sidecar.tunnel.mux import FLOODED, Mux
-from handfast_sidecar.tunnel.pages import Pages
 from handfast_sidecar.tunnel.stream import Stream, StreamSink
-from handfast_sidecar.tunnel.tls import NO_DATA
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +30,6 @@ BUSY_SHARE: Final = 0.5
 """Share of the time that a tunnel waits for its socket, from which on it is saturated."""
 INTRODUCTION_S: Final = 10.0
 """Seconds that a client has to say hello, once its certificate was accepted."""
-READ_BYTES: Final = 512 * 1024
-"""Bytes of plaintext read in one turn of the loop before others get theirs."""
-_PLAIN: Final = Pages(READ_BYTES)
-"""Shared by all tunnels: what is read is handed on within the same call."""
 
 AcceptStream = Callable[["Tunnel", Stream], StreamSink | None]
 
@@ -83,22 +72,14 @@ class Tunnel:
         self.footing = Footing(own, secured.proof)
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._sock, self._tls = secured.sock, secured.tls
-        self._fd = secured.sock.fileno()
-        self._poller = poller.current()
         self._accept, self._on_closed, self._on_said = accept, closed, said
-        self._blocked = False
-        self._blocked_at = self._blocked_s = 0.0
         self._busy = self._peer_busy = False
-        self._failure = ""
         self._silent_ticks = 0
         self.idle_since = self.began = self._loop.time()
-        self.mux = Mux(client=not secured.server, accept=self._opened, wake=self._wake, flush=self._write_out)
-        self._poller.watch(self._fd, READ, self._ready)
+        self._carrier = Carrier(secured, self._opened, broken=self.close, lost=self._lost)
+        self.mux = self._carrier.mux
         self._expiry = self._loop.call_later(self._seconds_left(), self._expired)
         self._tick = self._loop.call_later(TICK_S, self._ticked)
-        # Records that came with the last bytes of the handshake are in OpenSSL's buffer: the socket would stay silent.
-        self._loop.call_soon(self._readable)
 
     def introduce(self, renews: str = "") -> None:
         """Open the control stream: the client's first act."""
@@ -184,12 +165,7 @@ class Tunnel:
         self.closed, self.ended, self.detail = True, reason, detail
         self._expiry.cancel()
         self._tick.cancel()
-        if not self._failure and not self._blocked:
-            self._write_out()
-        self._poller.forget(self._fd)
-        if not self._failure:
-            self._tls.close_notify()
-        self._sock.close()
+        self._carrier.close()
         self.mux.abort_all()
         self.decided.set()
         log.info(
@@ -212,7 +188,8 @@ class Tunnel:
 
     def _ticked(self) -> None:
         self._tick = self._loop.call_later(TICK_S, self._ticked)
-        self._silent_ticks += 1
+        self._silent_ticks = 1 if self._carrier.heard else self._silent_ticks + 1
+        self._carrier.heard = False
         self._measure(self._loop.time())
         if self._silent_ticks >= DEAD_AFTER_TICKS:
             self.close("peer_silent")
@@ -220,15 +197,11 @@ class Tunnel:
             self.close("no_hello")
         elif self._silent_ticks > 1:
             self.mux.ping(self._silent_ticks)
-            self.mux.arena.give_back()
-            _PLAIN.give_back()
+            self._carrier.give_back()
 
     def _measure(self, now: float) -> None:
         """Whether the last tick's time went by waiting for the socket; the client, who opens tunnels, must know."""
-        if self._blocked:
-            self._blocked_s += now - self._blocked_at
-            self._blocked_at = now
-        busy, self._blocked_s = self._blocked_s > BUSY_SHARE * TICK_S, 0.0
+        busy = self._carrier.waited(now) > BUSY_SHARE * TICK_S
         if busy is not self._busy:
             self._busy = busy
             if self._accept is not None:
@@ -270,71 +243,6 @@ class Tunnel:
         if sentence:
             raise OtherVersion(sentence)
 
-    def _wake(self) -> None:
-        """What all streams collect during one turn of the poller leaves together at its end."""
-        self._poller.at_end(self._flush)
-
-    def _flush(self) -> None:
-        self.mux.woken = False
-        if self.mux.flooded:
-            self.close("protocol_error", FLOODED)
-        if not (self._blocked or self.closed):
-            self._write_out()
-            if not self._blocked:
-                self.mux.drained()
-
-    def _write_out(self) -> None:
-        if self._blocked or self._failure:
-            return
-        arena = self.mux.arena
-        try:
-            while arena.filled:
-                arena.consumed(self._tls.write_from(arena.view[arena.sent : arena.filled]))
-                if arena.sent < arena.filled:
-                    self._blocked, self._blocked_at = True, self._loop.time()
-                    if not self.closed:
-                        self._poller.watch(self._fd, READ | WRITE, self._ready)
-                    return
-        except OSError as error:
-            self._fail(str(error))
-
-    def _ready(self, events: int) -> None:
-        if self._blocked and events != READ:
-            self._blocked = False
-            self._blocked_s += self._loop.time() - self._blocked_at
-            self._poller.watch(self._fd, READ, self._ready)
-            self._flush()
-        if events != WRITE:
-            self._readable()
-
-    def _readable(self) -> None:
-        if self.closed:
-            return
-        self._silent_ticks = 0
-        try:
-            count = self._tls.read_into(_PLAIN.view)
-            if count == NO_DATA:
-                return
-            if not count:
-                self._fail("the peer closed it")
-                return
-            _PLAIN.touched(count)
-            self.mux.receive(_PLAIN.view[:count])
-        except OSError as error:
-            self._fail(str(error))
-        except BadFrame as error:
-            self.mux.go_away(GoAway.PROTOCOL_ERROR)
-            self.close(error.reason, str(error))
-        if self._tls.has_more:
-            # Others get their turn first.
-            self._loop.call_soon(self._readable)
-
-    def _fail(self, failure: str) -> None:
-        """Close soon, never from within a stream's own call."""
-        if not self._failure:
-            self._failure = failure or "no reason given"
-            self._loop.call_soon(self._lost)
-
-    def _lost(self) -> None:
+    def _lost(self, why: str) -> None:
         over = not self.open_streams and (self.draining or self.mux.peer_going_away)
-        self.close("drained" if over else "lost", self._failure)
+        self.close("drained" if over else "lost", why)
