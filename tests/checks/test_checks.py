@@ -483,6 +483,12 @@ def test_a_policy_in_conflict(here: Installation, kind: Any) -> None:
     assert (found.level, "OlderPolicyWins" in found.message) == (Level.WARNING, True)
 
 
+def test_what_the_chart_has_is_brought_back_with_its_own_new_values(here: Installation) -> None:
+    here.lose(SERVICES, "handfast-webhook")
+    upgrade = f"helm upgrade handfast charts/handfast -n {SYSTEM} --reset-then-reuse-values"
+    assert here.problem("service-endpoints").remedy == upgrade
+
+
 # --- what could not be looked at
 
 
