@@ -101,8 +101,10 @@ def test_with_the_role_of_the_page_a_bundle_lacks_nothing_but_the_metadata_of_se
         code, answer, said = handfast(jane, *question)
         assert code == 0, said
         files = ("objects/identity-secrets.json", "operator/authority-secrets.json", "operator/serving-secrets.json")
-        assert set(answer["missing"]) == set(files), said
-        assert all("jane may not list secrets in the namespace" in each for each in answer["missing"].values())
+        # A pod of the operator that ends meanwhile has no log any more, which is no right that is missing.
+        lacking = {name: why for name, why in answer["missing"].items() if "may not" in why}
+        assert set(lacking) == set(files), said
+        assert all("jane may not list secrets in the namespace" in why for why in lacking.values())
         code, _answer, said = handfast(jane, "edges", "-n", here)
         assert code == 0, said
     finally:
