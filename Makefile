@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 STAMP := $(VENV)/.installed
 # What is needed of Debian; installed when missing and when we may: to run the lab, to test, and to measure.
 LAB_PACKAGES := iproute2 nftables procps util-linux
-TEST_PACKAGES := $(LAB_PACKAGES) curl fish iptables nginx-light openssl postgresql prometheus redis-server redis-tools wrk zsh
+TEST_PACKAGES := $(LAB_PACKAGES) curl fish iptables jq nginx-light openssl postgresql prometheus redis-server redis-tools wrk zsh
 BENCH_PACKAGES := $(TEST_PACKAGES) haproxy libnginx-mod-stream stunnel4
 BENCH := PYTHONPATH=bench:tests $(BIN)/python -m
 CHART := charts/handfast

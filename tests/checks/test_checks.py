@@ -3,12 +3,14 @@
 from base64 import b64encode
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from checks.stage import AUTHORITY, NOW, SYSTEM, Installation, pod, rendered, trust_domain
+from checks.stage import AUTHORITY, NOW, SYSTEM, Installation, own_pod, pod, rendered, trust_domain
 from handfast_operator.admission.refusals import POD_SECURITY
 from handfast_operator.checks import rights
 from handfast_operator.checks.catalog import AFTER, BEFORE
@@ -473,6 +475,71 @@ def test_a_network_policy_in_the_way(
     assert "NetworkPolicy" in found.message
 
 
+ASKED = {"ports": [{"protocol": "TCP", "port": 14032}]}
+SIBLINGS = {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "directory"}}}
+STREAMS = {"ports": [{"protocol": "TCP", "port": 14010}]}
+
+
+def _of_directory(**spec: Any) -> Json:
+    meta = {"name": "narrow", "namespace": SYSTEM, "uid": "narrow", "resourceVersion": "1"}
+    return {"metadata": meta, "spec": {**SIBLINGS, **spec}}
+
+
+@pytest.fixture
+def two(here: Installation) -> Installation:
+    """With two replicas of the directory."""
+    second = own_pod("directory")
+    second["metadata"] |= {"name": "handfast-directory-1", "uid": "uid-handfast-directory-1"}
+    here.objects[OWN_PODS].append(second)
+    here.the(DEPLOYMENTS, "handfast-directory")["spec"]["replicas"] = 2
+    return here
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"ingress": [STREAMS]}, "does not admit TCP port 14032 from"),
+        ({"ingress": [STREAMS, ASKED | {"from": [{"podSelector": {"matchLabels": {"app": "x"}}}]}]}, "does not admit"),
+        ({"policyTypes": ["Egress"], "egress": [{"ports": [{"port": 443}]}]}, "does not open TCP port 14032 to"),
+        ({"policyTypes": ["Egress"], "egress": []}, "does not open TCP port 14032 to"),
+    ],
+)
+def test_replicas_of_the_directory_that_cannot_ask_each_other(two: Installation, spec: Json, words: str) -> None:
+    two.objects[NETWORK_POLICIES] = [_of_directory(**spec)]
+    found = two.problem("network-policies")
+    assert (found.level, words in found.message) == (Level.WARNING, True)
+    assert "handfast-directory" in found.object
+    assert "port: 14032" in found.remedy
+    del two.objects[OWN_PODS][-1]
+    two.the(DEPLOYMENTS, "handfast-directory")["spec"]["replicas"] = 1
+    assert two.problems() == [], "one replica has nobody to ask"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"ingress": [STREAMS, ASKED]},
+        {"ingress": [STREAMS, ASKED | {"from": [SIBLINGS]}]},
+        {"policyTypes": ["Egress"], "egress": [ASKED | {"to": [SIBLINGS]}]},
+    ],
+)
+def test_replicas_of_the_directory_that_can(two: Installation, spec: Json) -> None:
+    two.objects[NETWORK_POLICIES] = [_of_directory(**spec)]
+    assert two.problems() == []
+
+
+def test_the_charts_own_network_policies_keep_nobody_apart(two: Installation) -> None:
+    manifest = Path(__file__).parents[1] / "chart" / "rendered" / "everything.yaml"
+    found = [each for each in yaml.safe_load_all(manifest.read_text()) if each and each["kind"] == "NetworkPolicy"]
+    assert len(found) > 2
+    for each in found:
+        each["metadata"] |= {"uid": each["metadata"]["name"], "resourceVersion": "1"}
+    for own in two.objects[OWN_PODS]:
+        own["metadata"]["labels"]["app.kubernetes.io/instance"] = "handfast"
+    two.objects[NETWORK_POLICIES] = found
+    assert two.problems() == []
+
+
 @pytest.mark.parametrize("kind", [MTLS_POLICIES, CLUSTER_MTLS_POLICIES], ids=["namespaced", "cluster"])
 def test_a_policy_in_conflict(here: Installation, kind: Any) -> None:
     conditions = [{"type": "Conflicted", "status": "True", "reason": "OlderPolicyWins", "message": "Older decides."}]
@@ -481,6 +548,12 @@ def test_a_policy_in_conflict(here: Installation, kind: Any) -> None:
     here.objects[kind] = [{"metadata": meta, "spec": {}, "status": {"conditions": conditions}}]
     found = here.problem("policies")
     assert (found.level, "OlderPolicyWins" in found.message) == (Level.WARNING, True)
+
+
+def test_what_the_chart_has_is_brought_back_with_its_own_new_values(here: Installation) -> None:
+    here.lose(SERVICES, "handfast-webhook")
+    upgrade = f"helm upgrade handfast charts/handfast -n {SYSTEM} --reset-then-reuse-values"
+    assert here.problem("service-endpoints").remedy == upgrade
 
 
 # --- what could not be looked at

@@ -25,6 +25,8 @@ class Server:
         self.objects: dict[str, Json] = {}
         self.forbidden: set[str] = set()
         self.asked: list[str] = []
+        self.accepts: list[tuple[str, str]] = []
+        """Each path that was asked for, with the form in which it was wanted."""
 
     def put(self, path: str, *items: Json) -> None:
         """A collection and what is in it."""
@@ -33,6 +35,7 @@ class Server:
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
+        self.accepts.append((request.path, request.headers.get("Accept", "")))
         if request.path in self.forbidden:
             return status(403, "Forbidden", _refusal(request.path))
         found = self.objects.get(request.path)

@@ -12,16 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.stage import OURS, Server, metadata, shop
+from cli.stage import OURS, Server, metadata, pod, shop
 from handfast_operator.cli import diagnose
 from handfast_operator.cli.bundle import MAX_FILE, Bundle
 from handfast_operator.cli.errors import CliError
 from handfast_operator.cli.main import parsed
 from handfast_operator.cli.redaction import REDACTED, only_metadata, pod_of, redacted, whole
 from handfast_operator.cluster.client import ApiClient
+from handfast_operator.cluster.kinds import METADATA_ONLY
 from support.pki import TestAuthority
+from support.shown import manifest
 
 Json = dict[str, Any]
+ROOT = Path(__file__).parents[2]
+SYSTEM = "handfast-system"
 SECRET = "s3cr3t-of-somebody"
 KEY = TestAuthority().issue().key_pem.decode()
 TOKEN = ".".join(
@@ -171,6 +175,47 @@ async def test_a_right_that_is_missing_is_told_in_the_bundle_and_all_else_is_the
     assert "tls.key" not in "".join(each for name, each in told.items() if name != "index.json")
     assert told["commands/edges.exit-code.txt"] == "3\n", "a verb that cannot answer says so in its own words"
     assert "directory" in told["commands/edges.stderr.txt"]
+
+
+def resource(path: str) -> tuple[str, str]:
+    """The API group of a path, and what is asked for: `pods`, `pods/log`."""
+    words = path.strip("/").split("/")
+    group, rest = (words[1], words[3:]) if words[0] == "apis" else ("", words[2:])
+    if rest[0] == "namespaces" and len(rest) > 2:
+        rest = rest[2:]
+    return group, "/".join([rest[0], *rest[2:3]])
+
+
+def is_of_objects(path: str) -> bool:
+    return path.count("/") > 2 and not path.endswith("/v1")
+
+
+async def collections_that_are_missing(server: Server, client: ApiClient, bundle: Path) -> set[str]:
+    """Of all that a bundle is asked from."""
+    await made(client, bundle, "cart")
+    ours = {each for each in server.asked if is_of_objects(each) and each.endswith(f"/{resource(each)[1]}")}
+    return ours - server.objects.keys()
+
+
+async def test_the_role_of_the_page_is_what_is_asked_for_and_of_secrets_metadata_alone_is(tmp_path: Path) -> None:
+    async with shop() as (server, client):
+        ready(server)
+        directory = pod("handfast-directory-0", "10.0.0.9")
+        directory["metadata"] |= {"labels": {"app.kubernetes.io/component": "directory"}, "namespace": SYSTEM}
+        server.put(f"/api/v1/namespaces/{SYSTEM}/pods", directory)
+        server.objects |= {"/apis": {"groups": []}, "/apis/admissionregistration.k8s.io/v1": {"resources": []}}
+        # A verb may end at the first collection that is not there, whatever else it would have asked for.
+        while missing := await collections_that_are_missing(server, client, tmp_path / "a.tar.gz"):
+            for each in missing:
+                server.put(each)
+    asked = {resource(each) for each in server.asked if is_of_objects(each)}
+    role = manifest((ROOT / "docs" / "cli.md").read_text(), "ClusterRole")
+    given = {(group, each) for rule in role["rules"] for group in rule["apiGroups"] for each in rule["resources"]}
+    assert asked - given == {("", "secrets")}
+    assert {name for _group, name in given} == {name for _group, name in asked} - {"secrets"}
+    of_secrets = [(path, accept) for path, accept in server.accepts if "secrets" in path]
+    assert len(of_secrets) > 2
+    assert [path for path, accept in of_secrets if accept != METADATA_ONLY or not path.endswith("/secrets")] == []
 
 
 async def test_a_pod_that_is_not_there_is_missing_and_the_rest_is_made(tmp_path: Path) -> None:

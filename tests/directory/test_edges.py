@@ -45,6 +45,17 @@ def test_an_edge_that_nobody_used_for_a_day_is_forgotten() -> None:
     assert len(edges) == 2
 
 
+def test_the_rule_is_that_of_the_last_decision_also_where_a_connection_was_seen_open_since() -> None:
+    edges = Edges()
+    edges.add(ORDERS, key(), Growth(1, rule="default", last=10.0), 12.0)
+    edges.opened(ORDERS, key(), 1, 12.0)
+    edges.opened(ORDERS, key(), -1, 22.0)
+    edges.add(ORDERS, key(), Growth(refused={"plaintext_refused": 1}, rule="MTLSPolicy shop/strict", last=15.0), 23.0)
+    edges.add(ORDERS, key(), Growth(1, rule="default", last=11.0), 24.0)
+    (edge,) = edges.views(24.0)
+    assert (edge.rule, edge.last_seen) == ("MTLSPolicy shop/strict", 22.0)
+
+
 def test_what_was_not_seen_for_longest_makes_room_and_what_is_open_goes_last() -> None:
     edges = Edges(limit=16)
     for number in range(16):

@@ -54,6 +54,8 @@ def test_a_block_that_begins_with_no_command_is_a_mistake() -> None:
         (["pod shop/web-0d9ac12642-26xxb at 10.0.0.1"], "pod shop/web-53e1b4f787-wnnv7 at 10.0.0.22\n"),
         (["until 2026-01-02T03:04:05Z   7s"], "until 2027-01-02T03:04:05Z 61s\n"),
         (["a  b  80  yes  1  0  0.0/s  denied 1"], "a b 80 yes 12 3 4.5/s denied 7\n"),
+        (["80 no 5 0 0.0/s plaintext_refused 2"], "80 no 4 0 0.2/s plaintext_refused 7\n"),
+        (["a-20261122T042934Z.tar.gz: 51 files, 37 KiB"], "a-20261123T052934Z.tar.gz: 49 files, 36 KiB\n"),
         ([], ""),
     ],
 )

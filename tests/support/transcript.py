@@ -2,8 +2,8 @@
 
 A block ```console has commands behind `$ `, with here-documents as a shell has them, and what they print. In that,
 `...` stands for any text within a line, and a line that is `...` alone for any number of lines. What is another in each
-run is the same here, so that a page can show it: times and ages, addresses, generated names, and how many connections
-there were. Runs of spaces are one space, because tables grow with what is in them.
+run is the same here, so that a page can show it: times and ages, addresses, generated names, how many connections
+there were, and how large a bundle is. Runs of spaces are one space, because tables grow with what is in them.
 """
 
 import re
@@ -17,6 +17,7 @@ _DIFFERENT = [
     for pattern in (
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
         r"\b\d\d:\d\d:\d\d\b",
+        r"\b\d{8}T\d{6}Z\b",
         r"\b[0-9a-f]{12}\b",
         r"\b\d+\.\d+\.\d+\.\d+\b",
         r"(?<=-)[0-9a-f]{10}(-[a-z0-9]{5})?\b",
@@ -24,6 +25,8 @@ _DIFFERENT = [
         r"(?<=yes )\d+ \d+ \d+\.\d/s|(?<=no )\d+ \d+ \d+\.\d/s",
         r"\b\d+[smhd](\d+[smhd])?\b",
         r"(?<=denied )\d+",
+        r"(?<=plaintext_refused )\d+",
+        r"\b\d+ files, \d+ KiB",
     )
 ]
 """What is another in each run; tables have one space between their columns by then."""

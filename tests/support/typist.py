@@ -40,8 +40,12 @@ class Typed:
 class Typist:
     """Types commands of pages."""
 
-    def __init__(self, programs: Mapping[str, Sequence[str]], kubeconfig: Path, folder: Path) -> None:
-        """`programs`: what is run for each name; `folder`: empty, for the names to be found in."""
+    def __init__(
+        self, programs: Mapping[str, Sequence[str]], kubeconfig: Path, folder: Path, where: Path = ROOT
+    ) -> None:
+        """`programs`: what is run for each name; `folder`: empty, for the names to be found in; `where`: the working
+        directory."""
+        self._where = where
         for name, words in programs.items():
             script = folder / name
             script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
@@ -79,7 +83,7 @@ class Typist:
             text=True,
             timeout=300,
             check=False,
-            cwd=ROOT,
+            cwd=self._where,
             env=self._environment,
         )
         return done.returncode, done.stdout

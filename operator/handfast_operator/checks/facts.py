@@ -81,7 +81,7 @@ class Facts:
         """The command that brings back what the chart has."""
         labels = (self.of(DEPLOYMENTS)[0]["metadata"].get("labels") or {}) if self.of(DEPLOYMENTS) else {}
         release = labels.get(INSTANCE_LABEL, "handfast")
-        return f"helm upgrade {release} charts/handfast -n {self.namespace} --reuse-values"
+        return f"helm upgrade {release} charts/handfast -n {self.namespace} --reset-then-reuse-values"
 
     def named(self, kind: Kind, name: str) -> Raw | None:
         """One of them."""

@@ -62,6 +62,7 @@ class _Sums:
         "rate_at",
         "refused",
         "rule",
+        "ruled",
         "shown",
     )
 
@@ -70,7 +71,7 @@ class _Sums:
         self.refused: Mapping[str, int] = _NONE
         self.audited: Mapping[str, int] = _NONE
         self.rule = ""
-        self.last_seen = self.carried = self.rate = self.rate_at = 0.0
+        self.last_seen = self.ruled = self.carried = self.rate = self.rate_at = 0.0
         self.shown: EdgeView | None = None
 
     def view(self, key: EdgeKey, now: float) -> EdgeView:
@@ -102,8 +103,10 @@ class _Sums:
         self.refused = _added(self.refused, growth.refused)
         self.audited = _added(self.audited, growth.audited)
         self.carried = max(self.carried, growth.carried)
-        if growth.last >= self.last_seen:
-            self.last_seen, self.rule = growth.last, growth.rule[:MAX_RULE] or self.rule
+        self.last_seen = max(self.last_seen, growth.last)
+        # Not by `last_seen`: that an open connection was seen is no newer decision than a refusal since it began.
+        if growth.last >= self.ruled:
+            self.ruled, self.rule = growth.last, growth.rule[:MAX_RULE] or self.rule
         if growth.connections and growth.seconds:
             self.rate = self.rate_now(now) + growth.connections / max(growth.seconds, RATE_S)
             self.rate_at = now

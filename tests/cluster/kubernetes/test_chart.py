@@ -34,7 +34,7 @@ def upgrade(cluster: Cluster) -> Upgrade:
     """`helm upgrade` with what is installed, and further words; what it printed."""
 
     def run(*words: str, chart: Path = CHART) -> str:
-        return cluster.helm("upgrade", RELEASE, str(chart), WHERE, "--reuse-values", "--wait", *words)
+        return cluster.helm("upgrade", RELEASE, str(chart), WHERE, "--reset-then-reuse-values", "--wait", *words)
 
     return run
 

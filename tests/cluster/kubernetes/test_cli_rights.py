@@ -14,7 +14,9 @@ from cluster.cluster import Cluster
 from cluster.conftest import NamespaceFactory
 from cluster.kube.workloads import Workloads
 from cluster.release import NAMESPACE as SYSTEM
+from support.shown import manifest
 
+PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
 pytestmark = pytest.mark.usefixtures("handfast")
 COMMAND = [sys.executable, "-m", "handfast_operator.cli.main"]
 
@@ -82,3 +84,29 @@ def test_each_right_that_is_missing_is_named_until_the_answer_is_known(
             cluster.delete(kind, name)
         for kind in ("rolebinding", "role"):
             cluster.delete(kind, name, SYSTEM)
+
+
+def test_with_the_role_of_the_page_a_bundle_lacks_nothing_but_the_metadata_of_secrets(
+    cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory, jane: Path, tmp_path: Path
+) -> None:
+    here = namespace("rights", inject=True)
+    cluster.apply_ready(workloads.pod("client", here))
+    name = f"jane-{here}"
+    question = ("diagnose", f"{here}/client", "-n", here, "-f", str(tmp_path / "bundle.tar.gz"))
+    code, _answer, said = handfast(jane, *question)
+    assert code == 0, said
+    try:
+        cluster.apply([manifest(PAGE.read_text(), "ClusterRole") | {"metadata": {"name": name}}])
+        cluster("create", "clusterrolebinding", name, f"--clusterrole={name}", "--user=jane")
+        code, answer, said = handfast(jane, *question)
+        assert code == 0, said
+        files = ("objects/identity-secrets.json", "operator/authority-secrets.json", "operator/serving-secrets.json")
+        # A pod of the operator that ends meanwhile has no log any more, which is no right that is missing.
+        lacking = {name: why for name, why in answer["missing"].items() if "may not" in why}
+        assert set(lacking) == set(files), said
+        assert all("jane may not list secrets in the namespace" in why for why in lacking.values())
+        code, _answer, said = handfast(jane, "edges", "-n", here)
+        assert code == 0, said
+    finally:
+        for kind in ("clusterrolebinding", "clusterrole"):
+            cluster.delete(kind, name)
