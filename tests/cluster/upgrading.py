@@ -112,7 +112,7 @@ class Story:
         assert [_sidecar(each) for each in living] == [image] * REPLICAS
 
     def _deployment(self, name: str) -> Manifest:
-        return self._workloads.deployment(
+        made = self._workloads.deployment(
             name,
             self.here,
             "http",
@@ -120,6 +120,9 @@ class Story:
             annotations={"round": str(self._round)},
             probe=self._workloads.http_probe(),
         )
+        # Who must not lose a request has pods serve on until everybody knows that they end, with a mesh and without.
+        made["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = {"preStop": {"sleep": {"seconds": 3}}}
+        return made
 
     def _obeyed(self) -> None:
         """A policy that changes is in force in every sidecar, whoever compiled it."""

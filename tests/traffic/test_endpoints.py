@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 
@@ -92,12 +92,16 @@ def server_at(host: str, mesh_port: int, who: object = SERVER_ID) -> Iterator[Se
 
 
 @asynccontextmanager
-async def replicas(*identities: object, handler: Handler = say_where) -> AsyncIterator[Replicas]:
+async def replicas(
+    *identities: object, handler: Handler = say_where, listening: Sequence[str] = HOSTS
+) -> AsyncIterator[Replicas]:
+    """`listening`: pods whose application is there."""
     async with AsyncExitStack() as stack:
         port, mesh_port = free_port(), free_port()
         servers = []
         for host, who in zip(HOSTS, identities or (SERVER_ID,) * len(HOSTS), strict=True):
-            await stack.enter_async_context(application(handler, host, port))
+            if host in listening:
+                await stack.enter_async_context(application(handler, host, port))
             servers.append(stack.enter_context(server_at(host, mesh_port, who)))
         client = Client(CLIENT, servers[0], port)
         stack.callback(client.close)
@@ -298,6 +302,29 @@ async def test_a_request_that_is_moved_arrives_once_and_whole_with_its_end(size:
         assert (refused.reason, refused.bytes_in) == ("shutting_down", 0)
         moved = [await pods.client.ended.next() for _ in range(2)][1]
         assert (moved.bytes_out, moved.refused, moved.reason) == (size, False, "ok")
+        assert backlog.POD.held == 0
+
+
+@pytest.mark.parametrize("size", [0, 100_000])
+async def test_a_request_to_a_pod_whose_application_has_closed_its_port_is_served_by_another_one(size: int) -> None:
+    async with replicas(handler=echo_all, listening=HOSTS[2:]) as pods:
+        request = bytes(at * 31 >> 3 & 255 for at in range(size))
+        for _ in range(20):
+            assert await pods.request(request) == (HOSTS[2], request)
+            ended = await pods.client.ended.next()
+            assert (ended.bytes_out, ended.refused, ended.reason) == (size, False, "ok")
+        refused = await pods.servers[0].ended.next()
+        assert (refused.reason, refused.bytes_in) == ("connection_refused", 0)
+        assert pods.client.failures == [], "the pods are not left out: another port of theirs may be served"
+        assert backlog.POD.held == 0
+
+
+async def test_where_no_application_listens_each_pod_is_asked_once_and_the_connection_refused() -> None:
+    async with replicas(listening=()) as pods:
+        assert await is_reset(pods.client.listener.port)
+        ended = await pods.client.ended.next()
+        assert (ended.refused, ended.reason) == (True, "connection_refused")
+        assert [each.ended.connections.qsize() for each in pods.servers] == [1, 1, 1]
         assert backlog.POD.held == 0
 
 

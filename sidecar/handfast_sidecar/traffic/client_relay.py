@@ -1,17 +1,18 @@
 """An outbound connection on its stream: the server's first byte says whether its application is connected.
 
 The one rule: a request never arrives twice. What the application has sent is kept until the server has answered, and
-goes to another endpoint only where the answer says that no application was connected to: `shutting_down`. A stream
+goes to another endpoint only where the answer says that no application was connected to (CONNECTED_TO_NOBODY). A stream
 that ends without an answer is lost, since its server may have connected, and the answer alone may be missing.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from handfast_sidecar.directory.messages import Endpoint
 from handfast_sidecar.traffic import backlog
 from handfast_sidecar.traffic.connection import Connection
+from handfast_sidecar.traffic.reach import MAX_TRIES
 from handfast_sidecar.traffic.relay import Relay
 from handfast_sidecar.tunnel.connection import Tunnel
 from handfast_sidecar.tunnel.preface import Preface
@@ -21,14 +22,15 @@ from handfast_sidecar.tunnel.stream import Stream
 KEPT_BYTES: Final = 128 * 1024
 """Bytes of a connection that are kept until the answer; one that sends more in that time is not moved. Less than a new
 stream's window, which whatever is sent again has to fit into."""
-MAX_MOVES: Final = 2
-"""Times that a connection is moved: three endpoints, as for dials (`reach.MAX_TRIES`)."""
+CONNECTED_TO_NOBODY: Final = frozenset({Reason.SHUTTING_DOWN, Reason.CONNECTION_REFUSED})
+"""Answers of a pod that ends: its sidecar knows it, or its application has closed its port already. Whoever dials that
+pod without a mesh is refused; whoever dials its Service cannot know."""
 
 
 class ClientRelay(Relay):
     """An outbound connection on its stream: the server's first byte says whether it is connected."""
 
-    __slots__ = ("_answered", "_move", "kept", "moves", "sock")
+    __slots__ = ("_answered", "_move", "kept", "sock", "tried")
 
     def __init__(
         self,
@@ -36,21 +38,21 @@ class ClientRelay(Relay):
         stream: Stream,
         connection: Connection,
         finished: Callable[[Relay], None],
-        move: Callable[["ClientRelay"], bool] | None = None,
-        moves: int = 0,
+        move: "Move | None" = None,
+        tried: Sequence[Endpoint] = (),
     ) -> None:
         """`move`: takes the connection elsewhere, or says that it cannot; None: there is no elsewhere.
 
-        `moves`: how often it was moved before.
+        `tried`: whom it was for until now, this one last.
         """
         super().__init__(sock, stream, connection, finished)
         self.sock = sock
         self._answered = False
         self.kept: bytearray | None = None
         """What the application has sent; None: it is not kept."""
-        self.moves = moves
+        self.tried = tried
         self._move = move
-        if move is not None and moves < MAX_MOVES:
+        if move is not None and len(tried) < MAX_TRIES:
             self.kept, self._receive = bytearray(), self._receive_and_keep
 
     def say_again(self, before: "ClientRelay") -> None:
@@ -66,7 +68,12 @@ class ClientRelay(Relay):
             super().data(view)
             return
         code = view[0]
-        if code == Reason.SHUTTING_DOWN and self.kept is not None and self._move is not None and self._move(self):
+        if (
+            code in CONNECTED_TO_NOBODY
+            and self.kept is not None
+            and self._move is not None
+            and self._move(self, Reason(code))
+        ):
             return
         self._answered = True
         self.forget()
@@ -123,22 +130,25 @@ class ClientRelay(Relay):
         super()._close(reason, with_rst=with_rst)
 
 
+Move = Callable[[ClientRelay, Reason], bool]
+
+
 def open_relay(
     sock: socket.socket,
     connection: Connection,
     tunnel: Tunnel,
     endpoint: Endpoint,
     finished: Callable[[Relay], None],
-    move: Callable[[ClientRelay], bool] | None,
+    move: "Move | None",
     before: ClientRelay | None,
 ) -> ClientRelay:
     """Open a stream for a connection, and say on it what was said on the one `before`, where there was one."""
     preface = Preface(connection.source, connection.source_port, endpoint.address, endpoint.port).pack()
-    moves = before.moves + 1 if before is not None else 0
+    tried = (*(before.tried if before is not None else ()), endpoint)
     made: list[ClientRelay] = []
 
     def sink(stream: Stream) -> ClientRelay:
-        made.append(ClientRelay(sock, stream, connection, finished, move, moves))
+        made.append(ClientRelay(sock, stream, connection, finished, move, tried))
         return made[0]
 
     tunnel.mux.open(preface, sink)

@@ -5,7 +5,6 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
 from random import Random
 
 from handfast_sidecar.directory.messages import (
@@ -28,6 +27,7 @@ from handfast_sidecar.traffic.routing import ByTunnel, Plain, Refuse, Route
 from handfast_sidecar.traffic.sockets import abort
 from handfast_sidecar.tunnel.connection import Tunnel
 from handfast_sidecar.tunnel.pool import TunnelPool
+from handfast_sidecar.tunnel.reasons import Reason
 from handfast_sidecar.wellknown import SIDECAR_PORTS
 
 log = logging.getLogger(__name__)
@@ -187,22 +187,24 @@ class Outbound:
         connection.endpoint = f"{endpoint.address}:{endpoint.port}"
         connection.peer, connection.tunnel = tunnel.peer.spiffe_id, tunnel
         # What dialled the pod itself has no other.
-        move = partial(self._moved, endpoint) if endpoint.address != connection.destination else None
+        move = self._moved if endpoint.address != connection.destination else None
         self._relay(open_relay(sock, connection, tunnel, endpoint, self._stream_over, move, before))
 
-    def _moved(self, endpoint: Endpoint, relay: ClientRelay) -> bool:
-        """Take a connection to another endpoint, whose server said that it ends and connected it to nobody.
+    def _moved(self, relay: ClientRelay, reason: Reason) -> bool:
+        """Take a connection to another endpoint, whose server said that it connected it to nobody.
 
         False when there is no other: then it is refused, as without a mesh.
         """
         connection = relay.connection
-        self._choice.leaving(endpoint)
-        other = self._reach.other(connection, [endpoint])
+        if reason is Reason.SHUTTING_DOWN:  # the pod, where the other reason is about one port alone
+            self._choice.leaving(relay.tried[-1])
+        other = self._reach.other(connection, list(relay.tried))
         if other is None:
             return False
         log.info(
-            "a connection goes to another endpoint, as its server ends and connected it to nobody",
+            "a connection goes to another endpoint, as its server connected it to nobody",
             extra={
+                "reason": reason.word,
                 "destination": f"{connection.destination}:{connection.destination_port}",
                 "was": connection.endpoint,
             },
