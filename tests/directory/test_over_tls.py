@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from handfast_operator.cluster.objects import Node
+from handfast_operator.directory.acceptor import READ_BYTES
 from handfast_sidecar.directory.messages import (
     Edge,
     NobodyAddress,
@@ -52,12 +53,12 @@ async def test_many_questions_about_one_address_are_one_watch(lab: Lab) -> None:
         assert session.watched == {"10.96.0.1"}
 
 
-async def test_an_idle_stream_keeps_a_buffer_of_one_record(lab: Lab) -> None:
+async def test_an_idle_stream_keeps_a_small_buffer_and_not_asyncios_own(lab: Lab) -> None:
     async with lab.server(), lab.sidecar(CART) as sidecar:
         await sidecar.directory.resolve("10.0.0.2", 5)
         layers = [each for each in gc.get_objects() if isinstance(each, sslproto.SSLProtocol)]
         assert layers
-        assert {len(each._ssl_buffer) for each in layers} == {16_384}  # type: ignore[attr-defined]
+        assert {len(each._ssl_buffer) for each in layers} == {READ_BYTES}  # type: ignore[attr-defined]
 
 
 async def test_a_deleted_pod_leaves_the_services_endpoints_at_its_watchers(lab: Lab) -> None:

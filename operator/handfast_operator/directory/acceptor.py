@@ -30,10 +30,9 @@ HANDSHAKE_S: Final = 10.0
 MAX_HANDSHAKES: Final = 512
 PER_SOURCE: Final = 16
 """Handshakes in flight from one address: a node whose network hides its pods still gets its sidecars in."""
-READ_BYTES: Final = 16_384
-"""At once, of one connection: as much as a TLS record holds (RFC 8446, 5.1). asyncio keeps a buffer of this size for
-each connection as long as it lives, of 256 KiB unless told otherwise: for ten thousand idle streams that would be
-2.5 GiB."""
+READ_BYTES: Final = 4096
+"""At once, of one connection: more than nearly all that sidecars say. asyncio keeps a buffer of this size for each
+connection as long as it lives, of 256 KiB unless told otherwise: for ten thousand idle streams that would be 2.5 GiB."""
 
 log = logging.getLogger(__name__)
 
