@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from handfast_lab.network import packet_filter
+
 ALL_PROTOCOLS = 0x0003
 CLONE_NEWNET = 0x40000000
 IPV4 = b"\x08\x00"
@@ -124,6 +126,8 @@ def capturing(namespace: Path, bridge: str, *addresses: str) -> Iterator[Capture
     `namespace`: a path that setns(2) takes. Raises OSError.
     """
     listening = _socket_inside(namespace, bridge)
+    if addresses:
+        packet_filter.attach(listening, packet_filter.from_or_to(addresses))
     capture, end = Capture(frozenset(addresses)), threading.Event()
 
     def read() -> None:

@@ -1,23 +1,13 @@
 """The capture puts segments together and knows a TLS 1.3 ServerHello; no cluster is needed to show it."""
 
-import socket
 import ssl
-import struct
 from pathlib import Path
 
 import pytest
 
 from cluster.kube import pki
 from handfast_lab.network.capture import Capture, chose_tls13
-
-CLIENT, SERVER = "10.244.0.7", "10.244.0.8"
-
-
-def frame(sequence: int, payload: bytes, *, source: str = CLIENT, target: str = SERVER) -> bytes:
-    tcp = struct.pack("!HHIIBBHHH", 40000, 8080, sequence, 0, 5 << 4, 0x10, 0, 0, 0) + payload
-    addresses = socket.inet_aton(source) + socket.inet_aton(target)
-    ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp), 0, 0, 64, socket.IPPROTO_TCP, 0) + addresses
-    return bytes(12) + b"\x08\x00" + ip + tcp
+from lab.network.frames import frame
 
 
 def test_segments_out_of_order_and_twice_are_one_stream() -> None:
