@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from handfast_operator.cli.errors import NO, USAGE, CliError
+from handfast_operator.cli.interrupting import agrees
 from handfast_operator.cluster.client import ApiClient, ApiError
 from handfast_operator.cluster.kinds import ACCESS_GRANTS, ACCESS_REQUESTS, PODS, SELF_SUBJECT_REVIEWS
 from handfast_operator.resources.answer import grant_name, printable, told_ports, told_selector
@@ -100,9 +101,7 @@ def confirm(args: argparse.Namespace, question: str) -> None:
     """Ask, where a person can answer; raises CliError for a no."""
     if args.yes or not sys.stdin.isatty():
         return
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if not agrees(question):
         raise CliError("nothing was answered", NO)
 
 

@@ -106,10 +106,10 @@ def _verb(words: list[str]) -> int:
 
     try:
         if getattr(verbs[args.verb], "without_cluster", _never)(args):
-            return asyncio.run(verbs[args.verb].run(args, None))
+            return asyncio.run(_interruptible(verbs[args.verb].run(args, None)))
         access = find_users_access(os.environ, args.kubeconfig, args.context)
         args.namespace = args.namespace or access.namespace
-        return asyncio.run(_run(verbs[args.verb], args, access))
+        return asyncio.run(_interruptible(_run(verbs[args.verb], args, access)))
     except NoAccess as problem:
         sys.stderr.write(f"handfast {args.verb}: {problem}\n")
         return UNKNOWN
@@ -120,6 +120,13 @@ def _verb(words: list[str]) -> int:
 
 def _never(_args: argparse.Namespace) -> bool:
     return False
+
+
+async def _interruptible(work: Coroutine[Any, Any, int]) -> int:
+    from handfast_operator.cli.interrupting import heard  # noqa: PLC0415 - as above
+
+    with heard():
+        return await work
 
 
 async def _run(verb: Verb, args: argparse.Namespace, access: "Access") -> int:

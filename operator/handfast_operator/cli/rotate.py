@@ -23,6 +23,7 @@ from handfast_operator.cli.authorities import (
 )
 from handfast_operator.cli.errors import NO, USAGE, YES, CliError, forbidden
 from handfast_operator.cli.following import versions
+from handfast_operator.cli.interrupting import agrees
 from handfast_operator.cli.output import ago, say, show, table, warn
 from handfast_operator.cli.reader import Raw, Reader
 from handfast_operator.cli.rotation_story import Goal, Story, ended, outcome
@@ -130,9 +131,7 @@ def _forced(args: argparse.Namespace, rotation: Rotation) -> tuple[dict[str, Any
     if not args.yes:
         if not sys.stdin.isatty():
             raise CliError("--force leaves pods behind: say --yes where nobody can be asked", USAGE)
-        sys.stderr.write("Force it? [y/N] ")
-        sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        if not agrees("Force it?"):
             raise CliError("nothing was forced", NO)
     words = f"{rotation.authority} does not wait for anybody in its next step."
     return {"force": rotation.authority}, Goal(words)

@@ -32,7 +32,7 @@ PER_SOURCE: Final = 16
 """Handshakes in flight from one address: a node whose network hides its pods still gets its sidecars in."""
 READ_BYTES: Final = 4096
 """At once, of one connection: more than nearly all that sidecars say. asyncio keeps a buffer of this size for each
-connection as long as it lives, of 256 KiB unless told otherwise: for ten thousand idle streams that would be 2.5 GiB."""
+connection as long as it lives, of 256 KiB unless told otherwise: ten thousand idle streams would take 2.5 GiB."""
 
 log = logging.getLogger(__name__)
 
