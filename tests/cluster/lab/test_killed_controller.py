@@ -110,10 +110,15 @@ class Watching:
             del self._now[name]
         else:
             self._now[name] = state
-            if name == max(self._now):
+            if name == max(self._now, key=_number):
                 self.states.append(state)
         self.most_signing = max(self.most_signing, list(self._now.values()).count("Active"))
         return True
+
+
+def _number(authority: str) -> int:
+    """Each has the next one: the tenth comes after the ninth."""
+    return int(authority.rpartition("-")[2])
 
 
 @contextmanager
