@@ -40,8 +40,10 @@ def ended(process: subprocess.Popen[str], timeout_s: float = 60) -> tuple[int, s
     """Exit code, standard output and standard error."""
     try:
         out, err = process.communicate(timeout=timeout_s)
-    finally:
+    except subprocess.TimeoutExpired:
         process.kill()
+        out, err = process.communicate()
+        pytest.fail(f"not ended after {timeout_s:g} s; it said: {out}{err}")
     return process.returncode, out, err
 
 
