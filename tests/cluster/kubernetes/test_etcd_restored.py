@@ -19,7 +19,7 @@ SETTLED_S = 150
 
 
 @pytest.mark.alone
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(600)
 def test_what_holds_is_what_the_restored_etcd_says_and_it_can_be_changed_again(
     cluster: Cluster, handfast: Release, workloads: Workloads, namespace: NamespaceFactory, tmp_path: Path
 ) -> None:
@@ -45,6 +45,7 @@ def test_what_holds_is_what_the_restored_etcd_says_and_it_can_be_changed_again(
     until("the next policy holds", lambda: not _reaches(cluster, here), 60)
     cluster.delete("mtlspolicy", "closed", here)
     until("and goes", lambda: _reaches(cluster, here), 60)
+    cluster.apply_ready(workloads.pod("later", here, "http"), timeout_s=SETTLED_S)
 
 
 def _serial(cluster: Cluster, namespace: str) -> str:
