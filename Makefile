@@ -87,7 +87,7 @@ cluster-load: $(STAMP) ## build our images, import them there, install or upgrad
 cluster-down: $(STAMP) ## end that Kubernetes; nothing of it stays but the cache
 	@$(CLUSTER) down
 
-cluster-build: $(STAMP) ## build Kubernetes and our images into the cache (ten minutes, once)
+cluster-build: $(STAMP) ## build Kubernetes and our images into the cache (ten to twenty minutes, once)
 	@$(CLUSTER) build
 
 chart-lint: $(STAMP) ## helm lint, and the chart rendered, with each file of tests/chart/values
