@@ -18,6 +18,8 @@ from handfast_operator.cluster.kinds import PODS, SECRETS, Kind
 
 pytestmark = [pytest.mark.usefixtures("handfast"), pytest.mark.alone]
 PODS_MEASURED = 8
+PATIENCE_S = 180
+"""For a pod to be Ready: a slow machine gives figures that are worth little, and is no reason to fail."""
 
 
 @asynccontextmanager
@@ -28,10 +30,10 @@ async def api(cluster: Cluster) -> AsyncIterator[ApiClient]:
 
 async def seen_ms(client: ApiClient, kind: Kind, namespace: str, began: float, wanted: Any) -> float:
     """Milliseconds from `began` until the watch shows an object that `wanted` takes."""
-    async for event in client.watch(kind.within(namespace), {"timeoutSeconds": "60"}):
+    async for event in client.watch(kind.within(namespace), {"timeoutSeconds": str(PATIENCE_S)}):
         if wanted(event["object"]):
             return (time.monotonic() - began) * 1000
-    raise AssertionError("not seen within a minute")
+    raise AssertionError(f"not seen within {PATIENCE_S} s")
 
 
 def is_ready(pod: dict[str, Any]) -> bool:
@@ -55,7 +57,7 @@ async def start_to_ready(client: ApiClient, workloads: Workloads, namespace: str
     return secret, ready
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_from_a_pod_to_its_secret_and_to_ready(
     cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory, record_property: Record
 ) -> None:
@@ -77,11 +79,12 @@ async def test_from_a_pod_to_its_secret_and_to_ready(
     assert all(value > 0 for value in figures.values())
 
 
+@pytest.mark.timeout(300)
 def test_the_memory_of_idle_sidecars(
     cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory, record_property: Record
 ) -> None:
     here = namespace(inject=True)
-    cluster.apply_ready(*(workloads.pod(f"idle{number}", here, "http") for number in range(3)))
+    cluster.apply_ready(*(workloads.pod(f"idle{number}", here, "http") for number in range(3)), timeout_s=PATIENCE_S)
     script = (
         "for file in $(grep -lsa 'handfast-sidecar.proxy' /proc/[0-9]*/cmdline); do"
         " echo; cat ${file%cmdline}smaps_rollup 2>/dev/null; done; true"
