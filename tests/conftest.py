@@ -1,9 +1,15 @@
 """Where the cluster tests run: on the lab, which takes seconds, or on a real Kubernetes."""
 
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# A shell without job control has what it starts in the background ignore Ctrl-C (POSIX, 2.11 "Signals and Error
+# Handling"), and whatever that starts: tests that interrupt a command would wait for its end in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long one example takes says more of the machine than of the code.
 settings.register_profile("untimed", deadline=None)

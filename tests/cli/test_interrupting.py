@@ -29,7 +29,7 @@ def interrupt_nobodys_waiting() -> None:
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(30, method="signal")
 def test_a_signal_that_interrupts_no_waiting_ends_the_command_all_the_same() -> None:
     async def command() -> None:
         with heard():
@@ -40,7 +40,7 @@ def test_a_signal_that_interrupts_no_waiting_ends_the_command_all_the_same() -> 
         asyncio.run(command())
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, method="signal")
 def test_a_question_is_left_with_ctrl_c() -> None:
     words = [sys.executable, "-c", QUESTION]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
