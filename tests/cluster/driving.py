@@ -8,8 +8,9 @@ import re
 from typing import Any, Self
 
 from cluster.cluster import Cluster
+from cluster.conftest import NamespaceFactory
 from cluster.kube.workloads import PORTS, Workloads
-from cluster.mesh import until
+from cluster.mesh import policy, until
 
 Json = dict[str, Any]
 CLIENTS, SERVERS = ("client-0", "client-1"), ("server-0", "server-1")
@@ -49,6 +50,13 @@ class Driving:
         load = cls(cluster, namespace)
         load.goes_on()
         return load
+
+    @classmethod
+    def begin_strict(cls, cluster: Cluster, workloads: Workloads, namespace: NamespaceFactory) -> Self:
+        """The same in a namespace of its own, under `Strict`."""
+        here = namespace("load", inject=True)
+        cluster.apply([policy(here, "strict", mode="Strict")])
+        return cls.begin(cluster, workloads, here)
 
     def look(self) -> dict[str, Json]:
         """What each client says."""

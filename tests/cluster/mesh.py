@@ -69,6 +69,19 @@ def until(what: str, look: Callable[[], T], timeout_s: float = 20) -> T:
         time.sleep(POLL_S)
 
 
+def since(moment: float) -> float:
+    """Seconds since a moment of the monotonic clock, as figures have them."""
+    return round(time.monotonic() - moment, 1)
+
+
+def events(cluster: Cluster, namespace: str, **fields: str) -> list[Manifest]:
+    """The Events whose fields (`reason`, `involvedObject_name`) have these values."""
+    chosen = ",".join(f"{name.replace('_', '.')}={value}" for name, value in fields.items())
+    listed = cluster("get", "events", f"--namespace={namespace}", f"--field-selector={chosen}", "--output=json")
+    found: list[Manifest] = json.loads(listed)["items"]
+    return found
+
+
 def metric(cluster: Cluster, pod: str, namespace: str, name: str, **labels: str) -> int:
     """The sum of a sidecar's samples that have these labels."""
     address = cluster.address_of(pod, namespace)

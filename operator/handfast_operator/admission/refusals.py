@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from handfast_operator.cluster.objects import Pod
 from handfast_operator.resources.selectors import Labels
 from handfast_sidecar.wellknown import (
     ANNOTATION_INTERCEPTION,
@@ -63,6 +64,19 @@ def skip_reason(
     if windows:
         return "the pod runs on Windows, where the sidecar does not"
     return None
+
+
+def skip_reason_of(pod: Pod, namespace_labels: Labels, operator_namespace: str) -> str | None:
+    """The same of a pod that is there."""
+    return skip_reason(
+        pod.namespace,
+        operator_namespace,
+        pod.labels,
+        namespace_labels,
+        host_network=pod.host_network,
+        mirror=pod.mirror,
+        windows=pod.windows,
+    )
 
 
 def runs_on_windows(spec: Raw) -> bool:

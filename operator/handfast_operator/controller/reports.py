@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from handfast_operator.admission.refusals import opted_in, skip_reason
+from handfast_operator.admission.refusals import opted_in, skip_reason_of
 from handfast_operator.cluster.objects import Namespace, Pod
 from handfast_operator.cluster.store import Store
 from handfast_operator.cluster.workload import workload_of
@@ -44,15 +44,7 @@ def report(pod: Pod, namespace_labels: Labels, operator_namespace: str, sidecar_
         return None
     if not opted_in(pod.labels, namespace_labels):
         return None
-    skipped = skip_reason(
-        pod.namespace,
-        operator_namespace,
-        pod.labels,
-        namespace_labels,
-        host_network=pod.host_network,
-        mirror=pod.mirror,
-        windows=pod.windows,
-    )
+    skipped = skip_reason_of(pod, namespace_labels, operator_namespace)
     if skipped is not None:
         return (NOT_INJECTED, f"the pod has no sidecar, because {skipped}")
     return (

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from handfast_operator import metrics
-from handfast_operator.admission.refusals import opted_in, skip_reason
+from handfast_operator.admission.refusals import skip_reason_of
 from handfast_operator.authority.gates import SILENT
 from handfast_operator.cluster.objects import Pod
 from handfast_operator.cluster.store import Store
@@ -33,18 +33,7 @@ def state_of(
         if not pod.proxy_running:
             return STARTING
         return REPORTING if report is not None and now - report.at <= SILENT.total_seconds() else SILENT_ONE
-    if not opted_in(pod.labels, namespace_labels):
-        return None
-    left_out = skip_reason(
-        pod.namespace,
-        operator_namespace,
-        pod.labels,
-        namespace_labels,
-        host_network=pod.host_network,
-        mirror=pod.mirror,
-        windows=pod.windows,
-    )
-    return WITHOUT if left_out is None else None
+    return WITHOUT if skip_reason_of(pod, namespace_labels, operator_namespace) is None else None
 
 
 class SidecarCounts:

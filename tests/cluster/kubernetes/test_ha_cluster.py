@@ -12,7 +12,7 @@ from cluster.faults import asking_later, our_node
 from cluster.kube.node import ctr
 from cluster.kube.running import wait_for, without
 from cluster.kube.workloads import PORTS, Workloads
-from cluster.mesh import policy, until
+from cluster.mesh import since, until
 from cluster.release import Release
 from handfast_operator.directory.server import STALE_S
 from handfast_sidecar.directory.messages import ALIVE_EVERY_S
@@ -26,9 +26,7 @@ ASKS_S = int(STALE_S) + ALIVE_EVERY_S + 5
 @pytest.fixture(scope="module")
 def load(cluster: Cluster, handfast: Release, workloads: Workloads, module_namespace: NamespaceFactory) -> Driving:
     """One for all of these tests; whoever was disturbed by a test fails the next one, too."""
-    here = module_namespace("load", inject=True)
-    cluster.apply([policy(here, "strict", mode="Strict")])
-    return Driving.begin(cluster, workloads, here)
+    return Driving.begin_strict(cluster, workloads, module_namespace)
 
 
 def test_when_etcd_is_killed_and_started_again_nobody_waits_for_it(
@@ -101,7 +99,3 @@ def test_all_of_that_failed_no_request(load: Driving, record_property: Record) -
 def served(cluster: Cluster) -> bool:
     """Whether the API server says that it works."""
     return cluster("get", "--raw", "/readyz") == "ok"
-
-
-def since(moment: float) -> float:
-    return round(time.monotonic() - moment, 1)

@@ -1,7 +1,6 @@
 """A replica of Handfast ends while everybody works: what users see of it, counted (docs/high-availability.md)."""
 
 import asyncio
-import json
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +14,7 @@ from cluster.conftest import NamespaceFactory, Record
 from cluster.driving import EVERYBODY, Driving
 from cluster.faults import CONTROLLER, DIRECTORY, WEBHOOK, crash, leader, lose, our_node, sessions
 from cluster.kube.workloads import PORTS, Workloads
-from cluster.mesh import policy, scrapes, until
+from cluster.mesh import events, scrapes, since, until
 from cluster.release import Release
 from cluster.stragglers import processes, standing_still
 from handfast_operator.cluster.access import read_kubeconfig
@@ -38,9 +37,7 @@ READY_S = 120
 def load(cluster: Cluster, handfast: Release, workloads: Workloads, module_namespace: NamespaceFactory) -> Driving:
     """One for all of these tests; whoever was disturbed by a test fails the next one, too."""
     our_node(cluster)
-    here = module_namespace("load", inject=True)
-    cluster.apply([policy(here, "strict", mode="Strict")])
-    return Driving.begin(cluster, workloads, here)
+    return Driving.begin_strict(cluster, workloads, module_namespace)
 
 
 def test_when_the_leader_is_lost_another_one_leads_and_a_new_pod_starts(
@@ -128,8 +125,8 @@ def test_when_a_replica_of_the_webhook_ends_during_a_rollout_every_pod_is_create
     made = until("all are made", lambda: whole(cluster.list("pods", here)), 60)
     seconds = since(began)
     assert all("handfast-proxy" in [each["name"] for each in pod["spec"]["initContainers"]] for pod in made)
-    refused = cluster("get", "events", "-n", here, "--field-selector=reason=FailedCreate", "-o", "json")
-    attempts = sum(each.get("count") or 1 for each in json.loads(refused)["items"])
+    refused = events(cluster, here, reason="FailedCreate")
+    attempts = sum(each.get("count") or 1 for each in refused)
     record_property(
         f"ha: webhook replica {how}", {"pods_before": at, "all_created_s": seconds, "creations_tried_again": attempts}
     )
@@ -268,7 +265,3 @@ def connected(cluster: Cluster, namespace: str) -> bool:
 
 def whole(pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return pods if len(pods) == ROLLOUT else []
-
-
-def since(moment: float) -> float:
-    return round(time.monotonic() - moment, 1)

@@ -13,7 +13,7 @@ from cluster.kube.manifests import Manifest
 from cluster.kube.node import ctr
 from cluster.kube.reboot import reboot
 from cluster.kube.workloads import PORTS, Workloads
-from cluster.mesh import access_log, policy, until
+from cluster.mesh import access_log, events, policy, since, until
 from cluster.release import Release
 from handfast_sidecar.wellknown import PROXY_CONTAINER, WEBHOOK_CONFIGURATION
 
@@ -83,8 +83,7 @@ def test_a_pod_that_opted_in_waits_says_why_and_starts_when_a_webhook_is_back(
     cluster.apply([workloads.deployment("new", shop, "http")])
 
     def refused() -> list[str]:
-        listed = cluster("get", "events", "-n", shop, "--field-selector=reason=FailedCreate", "-o", "json")
-        return [each["message"] for each in json.loads(listed)["items"]]
+        return [each["message"] for each in events(cluster, shop, reason="FailedCreate")]
 
     said = until("its owner is told", refused, 60)
     assert "failed calling webhook" in said[0]
@@ -117,10 +116,7 @@ def test_what_was_made_while_the_webhook_was_not_asked_is_named_with_its_remedy(
         cluster.apply([configuration])
 
     def told(pod: str, reason: str) -> list[str]:
-        which = f"--field-selector=involvedObject.name={pod},reason={reason}"
-        return [
-            each["message"] for each in json.loads(cluster("get", "events", "-n", shop, which, "-o", "json"))["items"]
-        ]
+        return [each["message"] for each in events(cluster, shop, involvedObject_name=pod, reason=reason)]
 
     bare = until("the one without is named", lambda: told("bare", "NotInjected"), 60)
     assert "opted in but has no sidecar" in bare[0]
@@ -146,7 +142,3 @@ def anew(made: Manifest) -> Manifest:
     left_out = ("uid", "creationTimestamp", "resourceVersion", "generation", "managedFields")
     metadata = {key: value for key, value in made["metadata"].items() if key not in left_out}
     return {key: value for key, value in made.items() if key != "status"} | {"metadata": metadata}
-
-
-def since(moment: float) -> float:
-    return round(time.monotonic() - moment, 1)

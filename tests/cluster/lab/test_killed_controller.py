@@ -14,7 +14,7 @@ from cluster.conftest import NamespaceFactory
 from cluster.driving import Driving
 from cluster.kube.workloads import Workloads
 from cluster.lab import Lab
-from cluster.mesh import policy, until
+from cluster.mesh import until
 from cluster.release import Release
 from cluster.rotations import answered, kept, roots, signing, steer, until_replaced
 from cluster.stragglers import paused, processes
@@ -30,9 +30,7 @@ CONTROLLER = "handfast-controller"
 @pytest.fixture(scope="module")
 def load(cluster: Lab, handfast: Release, workloads: Workloads, module_namespace: NamespaceFactory) -> Driving:
     """One for all of these tests."""
-    here = module_namespace("load", inject=True)
-    cluster.apply([policy(here, "strict", mode="Strict")])
-    return Driving.begin(cluster, workloads, here)
+    return Driving.begin_strict(cluster, workloads, module_namespace)
 
 
 def test_killed_after_each_write_of_a_rotation_it_ends_in_the_same_state(

@@ -29,9 +29,7 @@ def load(
     cluster: Lab, handfast: Release, workloads: Workloads, module_namespace: NamespaceFactory
 ) -> Iterator[Driving]:
     """One for all of these tests."""
-    here = module_namespace("load", inject=True)
-    cluster.apply([policy(here, "strict", mode="Strict")])
-    yield Driving.begin(cluster, workloads, here)
+    yield Driving.begin_strict(cluster, workloads, module_namespace)
     # The controller ends itself with each restored history, and its container is started again later and later.
     handfast.replace_pods()
 
